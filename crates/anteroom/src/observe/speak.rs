@@ -96,7 +96,9 @@ impl Speaker {
     /// Says what only samples show: drops of a listener, and notes that were lost.
     pub(crate) fn look(&mut self, snapshot: &Snapshot) {
         for (index, listener) in snapshot.listeners.iter().enumerate() {
-            let Some((queue, drops)) = listener.queue.and_then(|queue| Some((queue, queue.drops?))) else { continue };
+            let Some((queue, drops)) = listener.queue.and_then(|queue| Some((queue, queue.drops?))) else {
+                continue;
+            };
             let Some(before) = self.drops.get_mut(index) else { continue };
             let new = drops.saturating_sub(*before);
             *before = drops;
