@@ -33,7 +33,7 @@ pub mod test;
 
 pub use anteroom_listener::{
     AcceptErrorClass, Address, AddressError, AdoptError, Backlog, BindError, Builder as ListenerBuilder,
-    Listener, Listeners, PeerAddr, Queue,
+    Census, Listener, Listeners, PeerAddr, Queue,
 };
 
 pub use crate::accept::{Candidate, Verdict};

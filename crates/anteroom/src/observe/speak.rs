@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use anteroom_listener::AcceptErrorClass;
+use anteroom_listener::{AcceptErrorClass, Address, Backlog};
 use tracing::{debug, error, info, warn};
 
 use super::note::Note;
@@ -65,6 +65,7 @@ impl Speaker {
                         "accept failed");
                 }
             }
+            Note::Listening { address, listener, backlog } => self.listening(&address, listener, backlog),
             Note::ReserveLost => {
                 warn!(target: "anteroom::reserve", "the reserve descriptor was lost to another thread; trying to regain it");
             }
@@ -90,6 +91,16 @@ impl Speaker {
             Note::Phase(phase) => info!(target: "anteroom::phase", phase = phase.label(), "phase"),
             Note::Paused => info!(target: "anteroom::paused", "accepting is paused; the kernel queues"),
             Note::Resumed => info!(target: "anteroom::resumed", "accepting goes on"),
+        }
+    }
+
+    fn listening(&self, address: &Address, listener: usize, backlog: Backlog) {
+        let Backlog { requested, effective, .. } = backlog;
+        let listener = self.name(listener);
+        info!(target: "anteroom::listening", listener, %address, requested, effective, "listening");
+        if backlog.is_clamped() {
+            warn!(target: "anteroom::backlog", listener, requested, effective,
+                "the kernel granted a smaller backlog than requested: raise net.core.somaxconn, then the backlog");
         }
     }
 
