@@ -9,6 +9,7 @@ mod crowd;
 mod flights;
 mod latency;
 mod open_loop;
+mod patient;
 mod schedule;
 
 pub use closed_loop::{ClosedLoop, ClosedRun, Until};
@@ -16,6 +17,7 @@ pub use crowd::{Crowd, CrowdTally, Leaver, Leaving};
 pub use flights::Exchange;
 pub use latency::Latencies;
 pub use open_loop::{OpenLoop, OpenRun};
+pub use patient::{ask, connect_from};
 pub use schedule::Schedule;
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
