@@ -1,0 +1,502 @@
+//! Where to listen: a TCP address or a Unix socket, as text and as value.
+//!
+//! Owns the text form and its errors. Never looks up a name and never touches a socket, except to read the address
+//! that the kernel gives for one.
+
+use std::{
+    convert::Infallible,
+    ffi::{OsStr, OsString},
+    fmt,
+    net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6},
+    os::unix::ffi::{OsStrExt, OsStringExt},
+    path::{Path, PathBuf},
+    str::FromStr,
+};
+
+/// Where a listener listens.
+///
+/// | text | meaning |
+/// |---|---|
+/// | `127.0.0.1:8000`, `0.0.0.0:0` | TCP, IPv4; port 0 lets the kernel choose |
+/// | `[::1]:8000`, `[fe80::1%2]:80` | TCP, IPv6, with a numeric scope where it needs one |
+/// | `unix:/run/app.sock` | Unix stream socket with a file |
+/// | `unix:@app` | Unix stream socket in Linux's abstract namespace |
+/// | `unix:` | a Unix socket without a name; it cannot be bound |
+///
+/// `Display` gives the same text back. Bytes of a Unix name that are not printable text are written `\xNN`, a backslash
+/// `\\`. (The flow label of an IPv6 address has no text form and is lost.)
+///
+/// Host names are refused: a listener must not depend on a name server, and one name can be several addresses.
+///
+/// # Examples
+///
+/// ```
+/// use anteroom_listener::Address;
+///
+/// let address: Address = "[::]:8000".parse()?;
+/// assert!(address.is_wildcard());
+/// assert_eq!(address.to_string(), "[::]:8000");
+/// assert!("localhost:80".parse::<Address>().is_err());
+/// # Ok::<(), anteroom_listener::AddressError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Address {
+    /// TCP over IPv4 or IPv6.
+    Tcp(SocketAddr),
+    /// A Unix stream socket.
+    Unix(UnixAddress),
+}
+
+/// The name of a Unix socket (unix(7)).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum UnixAddress {
+    /// A file in the file system.
+    Path(PathBuf),
+    /// A name in Linux's abstract namespace, without the leading NUL byte; any bytes.
+    Abstract(Vec<u8>),
+    /// No name: what an adopted socket that was never bound shows.
+    Unnamed,
+}
+
+impl Address {
+    /// The TCP address, if it is one.
+    pub fn tcp(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(address) => Some(*address),
+            Self::Unix(_) => None,
+        }
+    }
+
+    /// Whether it means every address of this host: `0.0.0.0`, `::` or `::ffff:0.0.0.0`. TCP only.
+    pub fn is_wildcard(&self) -> bool {
+        self.tcp().is_some_and(|address| address.ip().to_canonical().is_unspecified())
+    }
+
+    /// The socket's file, if it has one.
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            Self::Unix(UnixAddress::Path(path)) => Some(path),
+            _ => None,
+        }
+    }
+
+    /// Reads the address that the kernel gave; `None` for a family that is neither TCP's nor Unix.
+    pub(crate) fn of_kernel(address: &socket2::SockAddr) -> Option<Self> {
+        if let Some(tcp) = address.as_socket() {
+            return Some(Self::Tcp(tcp));
+        }
+        if !address.is_unix() {
+            return None;
+        }
+        if let Some(path) = address.as_pathname() {
+            return Some(Self::Unix(UnixAddress::Path(path.to_owned())));
+        }
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        if let Some(name) = address.as_abstract_namespace() {
+            return Some(Self::Unix(UnixAddress::Abstract(name.to_owned())));
+        }
+        Some(Self::Unix(UnixAddress::Unnamed))
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => write!(f, "{address}"),
+            Self::Unix(address) => write!(f, "unix:{address}"),
+        }
+    }
+}
+
+/// The name without the `unix:` in front.
+impl fmt::Display for UnixAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Path(path) => {
+                let bytes = path.as_os_str().as_bytes();
+                match bytes.strip_prefix(b"@") {
+                    // A relative path that would read as an abstract name.
+                    Some(rest) => {
+                        f.write_str(r"\x40")?;
+                        escape(rest, f)
+                    }
+                    None => escape(bytes, f),
+                }
+            }
+            Self::Abstract(name) => {
+                f.write_str("@")?;
+                escape(name, f)
+            }
+            Self::Unnamed => Ok(()),
+        }
+    }
+}
+
+impl FromStr for Address {
+    type Err = AddressError;
+
+    fn from_str(text: &str) -> Result<Self, AddressError> {
+        let parsed = match text.strip_prefix("unix:") {
+            Some(name) => unix(name).map(Self::Unix),
+            None => text.parse().map(Self::Tcp).map_err(|_| why_not_tcp(text)),
+        };
+        parsed.map_err(|reason| AddressError { text: text.to_owned(), reason })
+    }
+}
+
+impl From<SocketAddr> for Address {
+    fn from(address: SocketAddr) -> Self {
+        Self::Tcp(address)
+    }
+}
+
+impl From<SocketAddrV4> for Address {
+    fn from(address: SocketAddrV4) -> Self {
+        Self::Tcp(address.into())
+    }
+}
+
+impl From<SocketAddrV6> for Address {
+    fn from(address: SocketAddrV6) -> Self {
+        Self::Tcp(address.into())
+    }
+}
+
+impl From<(IpAddr, u16)> for Address {
+    fn from(address: (IpAddr, u16)) -> Self {
+        Self::Tcp(address.into())
+    }
+}
+
+impl From<UnixAddress> for Address {
+    fn from(address: UnixAddress) -> Self {
+        Self::Unix(address)
+    }
+}
+
+impl From<&Address> for Address {
+    fn from(address: &Address) -> Self {
+        address.clone()
+    }
+}
+
+impl TryFrom<&str> for Address {
+    type Error = AddressError;
+
+    fn try_from(text: &str) -> Result<Self, AddressError> {
+        text.parse()
+    }
+}
+
+impl TryFrom<String> for Address {
+    type Error = AddressError;
+
+    fn try_from(text: String) -> Result<Self, AddressError> {
+        text.parse()
+    }
+}
+
+impl TryFrom<&String> for Address {
+    type Error = AddressError;
+
+    fn try_from(text: &String) -> Result<Self, AddressError> {
+        text.parse()
+    }
+}
+
+/// A text that is not an address to listen on. `Display` says what is wrong and how it is written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AddressError {
+    text: String,
+    reason: Reason,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reason {
+    Empty,
+    NoPort,
+    NoIp,
+    BadPort,
+    HostName,
+    LooksLikePath,
+    BadEscape,
+    NulInPath,
+    Malformed,
+}
+
+impl fmt::Display for AddressError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let reason = match self.reason {
+            Reason::Empty => "it is empty; write 127.0.0.1:8000, [::1]:8000 or unix:/run/app.sock",
+            Reason::NoPort => "it has no port; write 127.0.0.1:8000 or, for IPv6, [::1]:8000",
+            Reason::NoIp => {
+                "it has a port only; write 0.0.0.0:8000 or [::]:8000 for every address of this host"
+            }
+            Reason::BadPort => "its port is not a number from 0 to 65535",
+            Reason::HostName => "names are not looked up; name an address, 127.0.0.1:8000 or [::1]:8000",
+            Reason::LooksLikePath => "it looks like a path; a Unix socket is written unix:/run/app.sock",
+            Reason::BadEscape => {
+                r"after a backslash it needs another backslash or xNN with two hexadecimal digits"
+            }
+            Reason::NulInPath => "a path cannot hold a NUL byte",
+            Reason::Malformed => "write 127.0.0.1:8000, [::1]:8000 or unix:/run/app.sock",
+        };
+        write!(f, "{:?} is not an address: {reason}", self.text)
+    }
+}
+
+impl std::error::Error for AddressError {}
+
+/// So that what converts without fail (a `SocketAddr`) goes where a text goes.
+impl From<Infallible> for AddressError {
+    fn from(never: Infallible) -> Self {
+        match never {}
+    }
+}
+
+impl From<AddressError> for std::io::Error {
+    fn from(error: AddressError) -> Self {
+        Self::new(std::io::ErrorKind::InvalidInput, error)
+    }
+}
+
+/// As its text.
+#[cfg(feature = "serde")]
+impl serde::Serialize for Address {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// From its text.
+#[cfg(feature = "serde")]
+impl<'de> serde::Deserialize<'de> for Address {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = <std::borrow::Cow<'_, str>>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+fn unix(name: &str) -> Result<UnixAddress, Reason> {
+    if name.is_empty() {
+        return Ok(UnixAddress::Unnamed);
+    }
+    if let Some(name) = name.strip_prefix('@') {
+        return unescape(name).map(UnixAddress::Abstract);
+    }
+    let path = unescape(name)?;
+    if path.contains(&0) {
+        return Err(Reason::NulInPath);
+    }
+    Ok(UnixAddress::Path(OsString::from_vec(path).into()))
+}
+
+fn why_not_tcp(text: &str) -> Reason {
+    if text.is_empty() {
+        return Reason::Empty;
+    }
+    if text.starts_with(['/', '.']) {
+        return Reason::LooksLikePath;
+    }
+    let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
+    if bare.parse::<IpAddr>().is_ok() {
+        return Reason::NoPort;
+    }
+    let is_port = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    if is_port(text.strip_prefix(':').unwrap_or(text)) {
+        return Reason::NoIp;
+    }
+    let Some((host, port)) = text.rsplit_once(':') else { return Reason::NoPort };
+    let bracketed = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    let is_ip = match bracketed {
+        Some(inner) => inner.parse::<Ipv6Addr>().is_ok(),
+        None => host.parse::<IpAddr>().is_ok(),
+    };
+    if is_ip {
+        return Reason::BadPort;
+    }
+    let is_name = host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._*".contains(&byte));
+    if is_name && host.bytes().any(|byte| byte.is_ascii_alphabetic() || byte == b'*') && is_port(port) {
+        return Reason::HostName;
+    }
+    Reason::Malformed
+}
+
+fn escape(bytes: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    for chunk in bytes.utf8_chunks() {
+        for letter in chunk.valid().chars() {
+            match letter {
+                '\\' => f.write_str(r"\\")?,
+                letter if letter.is_control() => {
+                    let mut bytes = [0; 4];
+                    for byte in letter.encode_utf8(&mut bytes).bytes() {
+                        write!(f, r"\x{byte:02x}")?;
+                    }
+                }
+                letter => fmt::Write::write_char(f, letter)?,
+            }
+        }
+        for byte in chunk.invalid() {
+            write!(f, r"\x{byte:02x}")?;
+        }
+    }
+    Ok(())
+}
+
+fn unescape(text: &str) -> Result<Vec<u8>, Reason> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        if byte != b'\\' {
+            bytes.push(byte);
+            continue;
+        }
+        match rest.next() {
+            Some(b'\\') => bytes.push(b'\\'),
+            Some(b'x') => {
+                let mut digit = || {
+                    let digit = char::from(rest.next()?).to_digit(16)?;
+                    u8::try_from(digit).ok()
+                };
+                let (high, low) = digit().zip(digit()).ok_or(Reason::BadEscape)?;
+                bytes.push(high * 16 + low);
+            }
+            _ => return Err(Reason::BadEscape),
+        }
+    }
+    Ok(bytes)
+}
+
+/// The path that names this socket for socket2: an abstract name has a NUL byte in front.
+pub(crate) fn kernel_name(address: &UnixAddress) -> Option<OsString> {
+    match address {
+        UnixAddress::Path(path) if path.as_os_str().is_empty() => None,
+        UnixAddress::Path(path) => Some(path.as_os_str().to_owned()),
+        UnixAddress::Abstract(name) => Some(OsStr::from_bytes(&[b"\0", name.as_slice()].concat()).to_owned()),
+        UnixAddress::Unnamed => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn reason(text: &str) -> Reason {
+        text.parse::<Address>().unwrap_err().reason
+    }
+
+    #[test]
+    fn an_address_that_is_not_one_says_why() {
+        let table = [
+            ("", Reason::Empty),
+            ("127.0.0.1", Reason::NoPort),
+            ("[::1]", Reason::NoPort),
+            ("::1:80", Reason::NoPort),
+            ("localhost", Reason::NoPort),
+            (":8000", Reason::NoIp),
+            ("8000", Reason::NoIp),
+            ("127.0.0.1:65536", Reason::BadPort),
+            ("127.0.0.1:http", Reason::BadPort),
+            ("[::1]:", Reason::BadPort),
+            ("localhost:80", Reason::HostName),
+            ("*:80", Reason::HostName),
+            ("example.org:443", Reason::HostName),
+            ("/run/app.sock", Reason::LooksLikePath),
+            ("./app.sock", Reason::LooksLikePath),
+            ("http://127.0.0.1:80/", Reason::Malformed),
+            ("127.0.0.256:80", Reason::Malformed),
+            (r"unix:/a\b", Reason::BadEscape),
+            (r"unix:@a\xg0", Reason::BadEscape),
+            (r"unix:@a\x0", Reason::BadEscape),
+            ("unix:/a\0b", Reason::NulInPath),
+        ];
+        for (text, expected) in table {
+            assert_eq!(reason(text), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_host_name_is_told_to_be_an_address() {
+        let error = "localhost:80".parse::<Address>().unwrap_err().to_string();
+        assert!(error.contains("\"localhost:80\"") && error.contains("name an address"), "{error}");
+    }
+
+    #[test]
+    fn a_name_is_read_by_its_prefix() {
+        let unix = |text: &str| match text.parse::<Address>() {
+            Ok(Address::Unix(address)) => address,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(unix("unix:/run/x.sock"), UnixAddress::Path("/run/x.sock".into()));
+        assert_eq!(unix("unix:@x"), UnixAddress::Abstract(b"x".to_vec()));
+        assert_eq!(unix("unix:"), UnixAddress::Unnamed);
+        assert_eq!(unix(r"unix:\x40x"), UnixAddress::Path("@x".into()));
+    }
+
+    #[test]
+    fn only_the_unspecified_address_is_a_wildcard() {
+        for text in ["0.0.0.0:1", "[::]:1", "[::ffff:0.0.0.0]:1"] {
+            assert!(text.parse::<Address>().unwrap().is_wildcard(), "{text}");
+        }
+        for text in ["127.0.0.1:1", "[::1]:1", "unix:/x", "unix:"] {
+            assert!(!text.parse::<Address>().unwrap().is_wildcard(), "{text}");
+        }
+    }
+
+    #[test]
+    fn every_kind_of_value_becomes_an_address() {
+        let tcp: SocketAddr = "127.0.0.1:80".parse().unwrap();
+        assert_eq!(Address::from(tcp), Address::from((tcp.ip(), tcp.port())));
+        assert_eq!(Address::try_from(String::from("127.0.0.1:80")), Ok(tcp.into()));
+        assert_eq!(Address::try_from(&String::from("127.0.0.1:80")), Ok(tcp.into()));
+        assert_eq!(Address::try_from("127.0.0.1:80"), Ok(tcp.into()));
+        assert_eq!(Address::from(tcp).tcp(), Some(tcp));
+        assert_eq!(Address::from(UnixAddress::Path("/x".into())).path(), Some(Path::new("/x")));
+    }
+
+    #[cfg(feature = "serde")]
+    #[test]
+    fn serde_goes_through_the_text() {
+        let address: Address = serde_json::from_str("\"unix:@x\"").unwrap();
+        assert_eq!(serde_json::to_string(&address).unwrap(), "\"unix:@x\"");
+        let error = serde_json::from_str::<Address>("\"localhost:80\"").unwrap_err();
+        assert!(error.to_string().contains("name an address"), "{error}");
+    }
+
+    proptest! {
+        #[test]
+        fn tcp_addresses_round_trip(ip: IpAddr, port: u16) {
+            let address = Address::from((ip, port));
+            prop_assert_eq!(address.to_string().parse(), Ok(address));
+        }
+
+        #[test]
+        fn scoped_addresses_round_trip(ip: Ipv6Addr, port: u16, scope: u32) {
+            let address = Address::from(SocketAddrV6::new(ip, port, 0, scope));
+            prop_assert_eq!(address.to_string().parse(), Ok(address));
+        }
+
+        #[test]
+        fn unix_names_round_trip_whatever_their_bytes(name: Vec<u8>) {
+            let address = Address::Unix(UnixAddress::Abstract(name));
+            prop_assert_eq!(address.to_string().parse(), Ok(address));
+        }
+
+        #[test]
+        fn unix_paths_round_trip_whatever_their_bytes(path in prop::collection::vec(1u8.., 1..60)) {
+            let address = Address::Unix(UnixAddress::Path(OsString::from_vec(path).into()));
+            prop_assert_eq!(address.to_string().parse(), Ok(address));
+        }
+
+        #[test]
+        fn no_text_panics_and_what_is_read_is_written_back_the_same(text: String) {
+            if let Ok(address) = text.parse::<Address>() {
+                prop_assert_eq!(address.to_string().parse(), Ok(address));
+            }
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! A handful of connections accepted in one turn, and one look at all of them.
+//!
+//! Owns the buffers of that look. Never decides what becomes of a connection, and never accepts without a bound.
+
+use std::{io, os::fd::AsFd, time::Duration};
+
+use crate::{AcceptErrorClass, PeerAddr, PeerState, Stream, sys, sys::PollSet};
+
+/// A connection as `accept` gave it.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Accepted {
+    /// The socket.
+    pub stream: Stream,
+    /// The address that `accept` itself returned; it is right even if the peer has reset the connection.
+    pub peer: PeerAddr,
+}
+
+impl Accepted {
+    /// Puts together what something other than a [`Listener`](crate::Listener) accepted.
+    pub fn new(stream: Stream, peer: PeerAddr) -> Self {
+        Self { stream, peer }
+    }
+}
+
+/// A connection, and what was known of it in its first moment.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Classified {
+    /// The socket.
+    pub stream: Stream,
+    /// The address that `accept` itself returned.
+    pub peer: PeerAddr,
+    /// Whether the peer is still there.
+    pub state: PeerState,
+    /// How long it waited in the kernel's queue, or an upper bound of it (see [`Batch::classify`]); `None` where the
+    /// platform does not tell.
+    pub kernel_wait: Option<Duration>,
+}
+
+/// How [`Batch::fill`] ended.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum BatchEnd {
+    /// It made as many calls as it was allowed; there may be more in the queue.
+    Full,
+    /// The queue is empty.
+    Empty,
+    /// `accept` failed; what was accepted before stands in the batch.
+    Error(io::Error),
+}
+
+/// The reusable buffers of one acceptor: in the steady state nothing is allocated per connection.
+///
+/// # Examples
+///
+/// ```
+/// use anteroom_listener::{Batch, BatchEnd, Listener, PeerState};
+///
+/// let listener = Listener::bind("127.0.0.1:0")?;
+/// let _client = std::net::TcpStream::connect(listener.local_addr().tcp().unwrap())?;
+///
+/// let mut batch = Batch::new();
+/// let end = batch.fill(32, || listener.accept());
+/// assert!(matches!(end, BatchEnd::Empty));
+/// for connection in batch.classify() {
+///     assert_eq!(connection.state, PeerState::Open);
+/// }
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Debug, Default)]
+pub struct Batch {
+    accepted: Vec<Accepted>,
+    polls: PollSet,
+}
+
+impl Batch {
+    /// A wait in the kernel's queue that is too short to matter. Where the head of a batch waited less, nobody behind
+    /// it waited longer, and the head's wait stands for all.
+    pub const SHORT_WAIT: Duration = Duration::from_millis(10);
+
+    /// An empty batch.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Calls `accept` until it fails, at most `max` times, and keeps what it gives. A call that was interrupted
+    /// (`EINTR`) counts and is made again.
+    ///
+    /// It is generic over the source so that faults can be put in front of a real listener. Fill from one listener,
+    /// then [`classify`](Self::classify): the bound on the waits stands on the order of one queue.
+    pub fn fill(&mut self, max: usize, mut accept: impl FnMut() -> io::Result<Accepted>) -> BatchEnd {
+        for _ in 0..max {
+            match accept() {
+                Ok(accepted) => self.accepted.push(accepted),
+                Err(error) => match AcceptErrorClass::of(&error) {
+                    AcceptErrorClass::Interrupted => {}
+                    AcceptErrorClass::Empty => return BatchEnd::Empty,
+                    _ => return BatchEnd::Error(error),
+                },
+            }
+        }
+        BatchEnd::Full
+    }
+
+    /// How many connections it holds.
+    pub fn len(&self) -> usize {
+        self.accepted.len()
+    }
+
+    /// Whether it holds none.
+    pub fn is_empty(&self) -> bool {
+        self.accepted.is_empty()
+    }
+
+    /// Looks at all of them and empties the batch; what the iterator has not given when it is dropped is closed.
+    ///
+    /// The states come from one `poll` over the whole batch that does not wait. If the kernel refuses that call (it
+    /// has no memory for it), all count as [`PeerState::Open`]: the look is lost, not the connections.
+    ///
+    /// The waits: the head's is read. The queue is first in, first out, so where the head waited less than
+    /// [`SHORT_WAIT`](Self::SHORT_WAIT) its wait stands for the others, as an upper bound; else each is read.
+    pub fn classify(&mut self) -> impl Iterator<Item = Classified> {
+        self.polls.clear();
+        for accepted in &self.accepted {
+            self.polls.push(accepted.stream.as_fd(), sys::PEER_INTEREST);
+        }
+        if self.polls.poll_now().is_err() {
+            self.polls.forget_answers();
+        }
+        let head = self.accepted.first().and_then(|head| head.stream.kernel_wait());
+        let bound = head.filter(|wait| *wait < Self::SHORT_WAIT);
+        self.accepted.drain(..).zip(self.polls.answers()).enumerate().map(
+            move |(place, (accepted, ready))| {
+                let Accepted { stream, peer } = accepted;
+                let state = PeerState::read(stream.as_fd(), ready);
+                let kernel_wait = match (place, bound) {
+                    (0, _) => head,
+                    (_, Some(bound)) => Some(bound),
+                    (_, None) => stream.kernel_wait(),
+                };
+                Classified { stream, peer, state, kernel_wait }
+            },
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    fn good() -> (Accepted, UnixStream) {
+        let (here, there) = UnixStream::pair().unwrap();
+        (Accepted::new(Stream::Unix(here), PeerAddr::Unix), there)
+    }
+
+    /// A source that gives the errors in turn, then connections; `None` is a connection.
+    fn source(script: &[Option<i32>]) -> impl FnMut() -> io::Result<Accepted> {
+        let mut script = script.iter().copied();
+        move || match script.next() {
+            Some(Some(errno)) => Err(io::Error::from_raw_os_error(errno)),
+            Some(None) => Ok(good().0),
+            None => panic!("accept was called once too often"),
+        }
+    }
+
+    #[test]
+    fn it_stops_at_the_bound() {
+        let mut batch = Batch::new();
+        assert!(matches!(batch.fill(2, source(&[None, None])), BatchEnd::Full));
+        assert_eq!(batch.len(), 2);
+    }
+
+    #[test]
+    fn an_empty_queue_ends_it() {
+        let mut batch = Batch::new();
+        assert!(matches!(batch.fill(9, source(&[None, Some(libc::EAGAIN)])), BatchEnd::Empty));
+        assert_eq!(batch.len(), 1);
+    }
+
+    #[test]
+    fn an_interrupted_call_is_made_again_within_the_count() {
+        let mut batch = Batch::new();
+        assert!(matches!(batch.fill(3, source(&[Some(libc::EINTR), None, None])), BatchEnd::Full));
+        assert_eq!(batch.len(), 2);
+        assert!(matches!(batch.fill(2, source(&[Some(libc::EINTR), Some(libc::EINTR)])), BatchEnd::Full));
+        assert_eq!(batch.len(), 2);
+    }
+
+    #[test]
+    fn an_error_ends_it_and_keeps_what_was_accepted() {
+        let mut batch = Batch::new();
+        let end = batch.fill(9, source(&[None, Some(libc::EMFILE)]));
+        assert!(matches!(end, BatchEnd::Error(error) if error.raw_os_error() == Some(libc::EMFILE)));
+        assert_eq!(batch.len(), 1);
+    }
+
+    #[test]
+    fn a_bound_of_nothing_accepts_nothing() {
+        let mut batch = Batch::new();
+        assert!(matches!(batch.fill(0, source(&[])), BatchEnd::Full));
+        assert_eq!(batch.classify().count(), 0);
+    }
+
+    #[test]
+    fn classifying_empties_the_batch_and_tells_the_gone_from_the_open() {
+        let (open, _peer) = good();
+        let (left, peer) = good();
+        drop(peer);
+        let mut both = vec![left, open];
+        let mut batch = Batch::new();
+        batch.fill(2, || Ok(both.pop().unwrap()));
+        let states: Vec<_> = batch.classify().map(|connection| connection.state).collect();
+        assert_eq!(states.first(), Some(&PeerState::Open));
+        assert_ne!(states.last(), Some(&PeerState::Open));
+        assert!(batch.is_empty());
+    }
+
+    #[test]
+    fn an_iterator_that_is_dropped_closes_the_rest() {
+        let ((first, _one), (second, other)) = (good(), good());
+        let mut both = vec![second, first];
+        let mut batch = Batch::new();
+        batch.fill(2, || Ok(both.pop().unwrap()));
+        let kept = batch.classify().next();
+        assert!(kept.is_some() && batch.is_empty());
+        assert_ne!(PeerState::of(&other).unwrap(), PeerState::Open);
+    }
+}

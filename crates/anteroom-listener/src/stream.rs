@@ -1,0 +1,114 @@
+//! A connection that was accepted, before anybody's runtime has it.
+//!
+//! Owns what can be asked and done without waiting: the wait in the kernel's queue, the peer's state, ending it with a
+//! reset. Never reads or writes the peer's bytes.
+
+use std::{
+    io,
+    net::{Shutdown, TcpStream},
+    os::{
+        fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
+        unix::net::UnixStream,
+    },
+    time::Duration,
+};
+
+use socket2::SockRef;
+
+use crate::{Address, PeerState, sys};
+
+/// An accepted socket: non-blocking and close-on-exec.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Stream {
+    /// TCP, MPTCP too.
+    Tcp(TcpStream),
+    /// A Unix stream socket.
+    Unix(UnixStream),
+}
+
+impl Stream {
+    /// How long the connection waited in the kernel's accept queue, if asked right after `accept`.
+    ///
+    /// It is `tcpi_last_data_sent` of `TCP_INFO` (tcp(7), `tcp_get_info` in the kernel's `net/ipv4/tcp.c`): the time
+    /// since data was last sent, which before the first write is the time since the handshake ended. Ask before
+    /// writing; after a write it is the time since that. Resolution: the kernel's tick, 1 to 10 ms. `None` on Unix
+    /// sockets and on platforms other than Linux.
+    pub fn kernel_wait(&self) -> Option<Duration> {
+        match self {
+            Self::Tcp(stream) => sys::tcp_info(stream.as_fd())?.last_data_sent,
+            Self::Unix(_) => None,
+        }
+    }
+
+    /// Whether the peer is still there; see [`PeerState::of`].
+    ///
+    /// # Errors
+    ///
+    /// As [`PeerState::of`].
+    pub fn peer_state(&self) -> io::Result<PeerState> {
+        PeerState::of(self)
+    }
+
+    /// The address that the peer connected to.
+    ///
+    /// # Errors
+    ///
+    /// What getsockname(2) gives.
+    pub fn local_addr(&self) -> io::Result<Address> {
+        let address = SockRef::from(self).local_addr()?;
+        Address::of_kernel(&address).ok_or_else(|| io::Error::from(io::ErrorKind::Unsupported))
+    }
+
+    /// Ends the connection at once: a reset on TCP, a plain close on a Unix socket.
+    pub fn reset(self) {
+        // Where the option is refused the close below still ends the connection, only less abruptly.
+        let _ = reset_on_close(&self);
+    }
+}
+
+impl AsFd for Stream {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Tcp(stream) => stream.as_fd(),
+            Self::Unix(stream) => stream.as_fd(),
+        }
+    }
+}
+
+impl AsRawFd for Stream {
+    fn as_raw_fd(&self) -> RawFd {
+        self.as_fd().as_raw_fd()
+    }
+}
+
+impl From<Stream> for OwnedFd {
+    fn from(stream: Stream) -> Self {
+        match stream {
+            Stream::Tcp(stream) => stream.into(),
+            Stream::Unix(stream) => stream.into(),
+        }
+    }
+}
+
+/// Makes the coming close of this socket a reset (`SO_LINGER` of zero, socket(7)). The owner closes it; on a Unix
+/// socket the close stays a plain one.
+///
+/// # Errors
+///
+/// What setsockopt(2) gives.
+pub fn reset_on_close(socket: impl AsFd) -> io::Result<()> {
+    let socket = socket.as_fd();
+    SockRef::from(&socket).set_linger(Some(Duration::ZERO))
+}
+
+/// Shuts both directions of a socket down (shutdown(2)), whoever owns it: everybody who reads, writes or polls it
+/// wakes.
+///
+/// # Errors
+///
+/// `ENOTCONN` if the peer has already reset the connection.
+pub fn shut_down(socket: impl AsFd) -> io::Result<()> {
+    let socket = socket.as_fd();
+    SockRef::from(&socket).shutdown(Shutdown::Both)
+}

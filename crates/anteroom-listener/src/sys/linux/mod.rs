@@ -1,0 +1,30 @@
+//! Linux: accept4(2), `TCP_INFO`, `SO_MEMINFO`, epoll(7), eventfd(2).
+//!
+//! Owns what only Linux tells. Never guesses at what the kernel did not return.
+
+mod accept;
+mod facts;
+pub(crate) mod options;
+mod selector;
+
+pub(crate) use accept::accept;
+pub(crate) use facts::{drops, somaxconn, tcp_info};
+pub(crate) use selector::{Alarm, Notices, Selector};
+
+use super::{Ready, Sign};
+
+/// The bits of poll(2) that tell whether a peer left.
+pub(crate) const PEER_INTEREST: i16 = libc::POLLIN | libc::POLLRDHUP;
+
+/// What poll's answer says of the peer (`tcp_poll` in `net/ipv4/tcp.c`, `unix_poll` in `net/unix/af_unix.c`).
+pub(crate) fn peer_sign(ready: Ready) -> Sign {
+    if ready.has(libc::POLLERR) {
+        Sign::Error
+    } else if ready.has(libc::POLLHUP) {
+        Sign::ClosedBothWays
+    } else if ready.has(libc::POLLRDHUP) {
+        Sign::ClosedOneWay
+    } else {
+        Sign::Nothing
+    }
+}

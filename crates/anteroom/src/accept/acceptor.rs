@@ -1,0 +1,526 @@
+//! One acceptor's turns: look at the kernel, accept a batch from each ready listener, let the gate
+//! decide, keep time, and carry a drain to its end.
+//!
+//! Owns every accepted socket from `accept` to the gate. Runs on a thread or in a task, which it
+//! does not know.
+
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anteroom_listener::{
+    AcceptErrorClass, Accepted, Batch, BatchEnd, Classified, Event, Events, Listener,
+};
+
+use super::filter::{Answer, Candidate, Filter, Verdict};
+use super::reserve::Reserve;
+use super::rota::Rota;
+use super::trouble::{Reaction, Trouble};
+use crate::admit::{Age, Cause, Judgement, Stage};
+use crate::config::OutOfDescriptors;
+use crate::gate::{Gate, Newcomer, Parked};
+use crate::lifecycle::{AcceptError, Core, Failure};
+use crate::observe::{Note, Phase};
+
+/// Errors to be met before the real `accept` is asked: for tests of a program's own behaviour.
+#[cfg(feature = "test-util")]
+pub(crate) type Faults = Box<dyn FnMut() -> Option<io::Error> + Send>;
+
+/// Events taken from the kernel at once.
+const EVENTS: usize = 256;
+
+/// How long those that were cut at the deadline have to end.
+const GRACE: Duration = Duration::from_millis(250);
+
+/// What an acceptor is made of.
+pub(crate) struct Parts {
+    pub(crate) core: Arc<Core>,
+    pub(crate) filter: Option<Filter>,
+    #[cfg(feature = "test-util")]
+    pub(crate) faults: Option<Faults>,
+}
+
+/// One listener's state on the acceptor.
+#[derive(Debug, Default)]
+struct Post {
+    trouble: Trouble,
+    /// The kernel is not asked before this time.
+    resumes: Option<Instant>,
+    /// The epoll set is not asked about this listener.
+    off: bool,
+    closed: bool,
+    /// During a drain: how many more may be accepted before the listener is closed all the same.
+    left: Option<usize>,
+}
+
+/// How far a drain has come.
+#[derive(Debug, PartialEq, Eq)]
+enum Ending {
+    NotYet,
+    /// The listeners are closed.
+    Closed,
+    /// What was still open has been cut, and is written off at this time.
+    Cut(Instant),
+}
+
+/// What to do after a turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// Sleep until the kernel has something, or until this time.
+    Sleep(Option<Instant>),
+    /// Everything has ended.
+    Over,
+}
+
+pub(crate) struct Acceptor {
+    core: Arc<Core>,
+    posts: Vec<Post>,
+    rota: Rota,
+    reserve: Reserve,
+    reserve_missed: bool,
+    filter: Option<Filter>,
+    #[cfg(feature = "test-util")]
+    faults: Option<Faults>,
+    ending: Ending,
+    next_id: u64,
+    events: Events,
+    turns: Vec<usize>,
+    batch: Batch,
+    newcomers: Vec<Newcomer>,
+    paused: bool,
+    over: bool,
+}
+
+impl Acceptor {
+    /// # Errors
+    /// The reserve descriptor cannot be opened, or a listener not be put into the epoll set.
+    pub(crate) fn new(parts: Parts) -> io::Result<Self> {
+        let core = parts.core;
+        let ports = core.gate.ports();
+        for (index, port) in ports.iter().enumerate() {
+            if let Some(listener) = port.listener().as_ref() {
+                core.gate.poller().add_listener(listener, index as u64)?;
+            }
+        }
+        Ok(Self {
+            posts: ports.iter().map(|_| Post::default()).collect(),
+            rota: Rota::new(ports.len()),
+            reserve: Reserve::new()?,
+            reserve_missed: false,
+            filter: parts.filter,
+            #[cfg(feature = "test-util")]
+            faults: parts.faults,
+            ending: Ending::NotYet,
+            next_id: 0,
+            events: Events::with_capacity(EVENTS),
+            turns: Vec::new(),
+            batch: Batch::new(),
+            newcomers: Vec::new(),
+            paused: false,
+            over: false,
+            core,
+        })
+    }
+
+    pub(super) fn gate(&self) -> &Arc<Gate> {
+        &self.core.gate
+    }
+
+    /// Waits for the kernel until `until` (`None`: as long as it takes), then does one turn. Says
+    /// what to do next, and whether the kernel had something.
+    pub(super) fn turn(&mut self, until: Option<Instant>) -> (Next, bool) {
+        let timeout = until.map(|until| until.saturating_duration_since(Instant::now()));
+        let gate = Arc::clone(&self.core.gate);
+        let waited = gate.poller().wait(&mut self.events, timeout);
+        let now = Instant::now();
+        if let Err(error) = waited {
+            self.broken(0, error);
+        }
+        let mut busy = false;
+        for event in self.events.iter() {
+            busy = true;
+            match event {
+                Event::Listener(index) => {
+                    self.rota.mark_ready(usize::try_from(index).unwrap_or(usize::MAX));
+                }
+                Event::Peer { token, how } => gate.peer_hung_up(token, how, now),
+                Event::Woken => {}
+            }
+        }
+        self.obey(now);
+        self.round(now);
+        gate.relay();
+        let due = gate.tend(now);
+        let next = match self.drain(now) {
+            Some(Next::Over) => Next::Over,
+            Some(Next::Sleep(end)) => Next::Sleep(earliest([due, end, self.next_resume()])),
+            None => Next::Sleep(earliest([due, self.next_resume(), None])),
+        };
+        (next, busy)
+    }
+
+    // ------------------------------------------------------------ accepting
+
+    /// One batch from each ready listener.
+    fn round(&mut self, now: Instant) {
+        let mut turns = std::mem::take(&mut self.turns);
+        self.rota.round(&mut turns);
+        for &index in &turns {
+            let listens = self.posts.get(index).is_some_and(|post| !post.closed && !post.off);
+            if listens {
+                self.accept_batch(index, now);
+            }
+        }
+        self.turns = turns;
+    }
+
+    /// Accepts from one listener as much as one turn allows, and lets it in.
+    fn accept_batch(&mut self, index: usize, now: Instant) {
+        let core = Arc::clone(&self.core);
+        let Some(port) = core.gate.ports().get(index) else { return };
+        let end = {
+            let open = port.listener();
+            let Some(listener) = open.as_ref() else { return };
+            // The depth costs less than the `accept` that would find the queue empty.
+            let most = match listener.depth() {
+                Some(depth) if depth > 0 => core.config.batch.min(depth as usize),
+                Some(_) => 1,
+                None => core.config.batch,
+            };
+            #[cfg(feature = "test-util")]
+            {
+                let faults = &mut self.faults;
+                self.batch.fill(most, || match faults.as_mut().and_then(|faults| faults()) {
+                    Some(error) => Err(error),
+                    None => listener.accept(),
+                })
+            }
+            #[cfg(not(feature = "test-util"))]
+            self.batch.fill(most, || listener.accept())
+        };
+        let accepted = self.batch.len();
+        if accepted > 0 {
+            port.ledger.accepted(accepted);
+            self.let_in(index, port.lane, now);
+            if let Some(post) = self.posts.get_mut(index) {
+                post.trouble.is_over();
+                post.left = post.left.map(|left| left.saturating_sub(accepted));
+            }
+        }
+        if let BatchEnd::Error(error) = end {
+            self.meet(index, error);
+        }
+    }
+
+    /// Judges a batch and gives it to the gate.
+    fn let_in(&mut self, index: usize, lane: usize, now: Instant) {
+        let core = Arc::clone(&self.core);
+        let gate = &core.gate;
+        let Some(port) = gate.ports().get(index) else { return };
+        let judge = gate.judge();
+        let occupancy = self.filter.is_some().then(|| gate.occupancy());
+        for Classified { stream, peer, state, kernel_wait, .. } in self.batch.classify() {
+            let id = self.next_id;
+            self.next_id += 1;
+            if let Some(wait) = kernel_wait {
+                port.ledger.kernel_waited(wait);
+            }
+            let handshake = kernel_wait.and_then(|wait| now.checked_sub(wait)).unwrap_or(now);
+            let age = Age { handshake, accepted: now };
+            let parked = Parked { id, port: index, stream, peer, kernel_wait, age };
+            let patience = match judge.judge(&peer, state, age.since_handshake(now)) {
+                Judgement::Serve => None,
+                Judgement::ServeUntil(patience) => Some(patience),
+                verdict => {
+                    gate.end(parked, verdict, Stage::Queue, now);
+                    continue;
+                }
+            };
+            if let (Some(filter), Some(occupancy)) = (&mut self.filter, occupancy) {
+                let candidate = Candidate {
+                    peer: &peer,
+                    listener: &port.name,
+                    kernel_wait,
+                    open: occupancy.open,
+                    waiting: occupancy.waiting,
+                };
+                if let Some(cause) = ask(filter, &candidate, index, gate) {
+                    gate.refuse(parked, cause, now);
+                    continue;
+                }
+            }
+            self.newcomers.push(Newcomer { parked, patience });
+        }
+        if !self.newcomers.is_empty() {
+            gate.admit(lane, &mut self.newcomers, now);
+        }
+    }
+
+    // ------------------------------------------------------------ errors
+
+    fn meet(&mut self, index: usize, error: io::Error) {
+        let class = AcceptErrorClass::of(&error);
+        let core = Arc::clone(&self.core);
+        if let Some(port) = core.gate.ports().get(index) {
+            port.ledger.accept_error(class);
+        }
+        let Some(post) = self.posts.get_mut(index) else { return };
+        let reaction = match post.trouble.meet(class, core.config.pause) {
+            Reaction::ShedAndPause(_) if core.config.out_of_descriptors == OutOfDescriptors::Fail => Reaction::GiveUp,
+            reaction => reaction,
+        };
+        let pause = match reaction {
+            Reaction::GiveUp => return self.broken(index, error),
+            Reaction::GoOn => None,
+            Reaction::Pause(pause) => {
+                self.pause_until(index, Instant::now() + pause);
+                Some(pause)
+            }
+            Reaction::ShedAndPause(pause) => {
+                self.shed(index);
+                self.pause_until(index, Instant::now() + pause);
+                Some(pause)
+            }
+        };
+        core.gate.notes().leave(Note::AcceptError { listener: index, class, error, pause });
+    }
+
+    /// Accepts one connection on the reserve descriptor and refuses it.
+    fn shed(&mut self, index: usize) {
+        let core = Arc::clone(&self.core);
+        let Some(port) = core.gate.ports().get(index) else { return };
+        if !self.reserve.lend() {
+            return;
+        }
+        let accepted = port.listener().as_ref().map(Listener::accept);
+        if let Some(Ok(Accepted { stream, peer, .. })) = accepted {
+            port.ledger.accepted(1);
+            let now = Instant::now();
+            let kernel_wait = stream.kernel_wait();
+            let handshake = kernel_wait.and_then(|wait| now.checked_sub(wait)).unwrap_or(now);
+            let age = Age { handshake, accepted: now };
+            let id = self.next_id;
+            self.next_id += 1;
+            core.gate.refuse(Parked { id, port: index, stream, peer, kernel_wait, age }, Cause::Resources, now);
+        }
+        self.regain_reserve();
+    }
+
+    fn regain_reserve(&mut self) {
+        let held = self.reserve.regain();
+        if held == self.reserve_missed {
+            self.reserve_missed = !held;
+            self.core.gate.notes().leave(if held { Note::ReserveRegained } else { Note::ReserveLost });
+        }
+    }
+
+    /// The listener is of no use any more: the server drains and ends with an error.
+    fn broken(&mut self, index: usize, error: io::Error) {
+        let core = Arc::clone(&self.core);
+        let name = core.gate.ports().get(index).map_or_else(|| "?".into(), |port| Arc::clone(&port.name));
+        let told = io::Error::new(error.kind(), error.to_string());
+        core.gate.notes().leave(Note::ListenerFailed { listener: index, error });
+        self.close(index);
+        core.fail(Failure::Listener(AcceptError { listener: name, source: Arc::new(told) }));
+    }
+
+    // ------------------------------------------------------------ pausing
+
+    /// Takes up the wishes of the handles, and posts whose pause is over.
+    fn obey(&mut self, now: Instant) {
+        // A drain empties the queue, paused or not.
+        let paused = self.core.life.is_paused() && self.core.life.phase() < Phase::Draining;
+        if !self.reserve.is_held() && (self.reserve_missed || self.next_resume().is_some_and(|next| next <= now)) {
+            self.regain_reserve();
+        }
+        for index in 0..self.posts.len() {
+            let Some(post) = self.posts.get_mut(index) else { continue };
+            if post.resumes.is_some_and(|resumes| resumes <= now) {
+                post.resumes = None;
+            }
+            let off = paused || post.resumes.is_some();
+            if off != post.off && !post.closed {
+                self.switch(index, off);
+            }
+        }
+        self.paused = paused;
+    }
+
+    fn pause_until(&mut self, index: usize, until: Instant) {
+        if let Some(post) = self.posts.get_mut(index) {
+            post.resumes = Some(until);
+        }
+        self.switch(index, true);
+    }
+
+    /// Tells the epoll set whether to look at this listener.
+    fn switch(&mut self, index: usize, off: bool) {
+        let core = Arc::clone(&self.core);
+        let (Some(port), Some(post)) = (core.gate.ports().get(index), self.posts.get_mut(index)) else { return };
+        let open = port.listener();
+        let Some(listener) = open.as_ref() else { return };
+        let poller = core.gate.poller();
+        let switched = match off {
+            true => poller.pause_listener(listener, index as u64),
+            false => poller.resume_listener(listener, index as u64),
+        };
+        post.off = off;
+        drop(open);
+        if let Err(error) = switched {
+            self.broken(index, error);
+        }
+    }
+
+    fn next_resume(&self) -> Option<Instant> {
+        let posts = self.posts.iter().filter(|post| !post.closed).filter_map(|post| post.resumes).min();
+        let reserve = self.reserve_missed.then(|| Instant::now() + self.core.config.pause);
+        earliest([posts, reserve, None])
+    }
+
+    // ------------------------------------------------------------ ending
+
+    /// Carries a drain on. `None` while there is none.
+    fn drain(&mut self, now: Instant) -> Option<Next> {
+        self.close_abandoned();
+        if self.core.life.phase() < Phase::Draining {
+            if self.posts.iter().any(|post| !post.closed) {
+                return None;
+            }
+            self.core.drain(self.core.config.drain_within);
+        }
+        self.core.gate.expect_the_end();
+        if self.ending == Ending::NotYet {
+            self.empty_queues(now);
+            let open = self.posts.iter().filter(|post| !post.closed);
+            if let Some(again) = open.map(|post| post.resumes.unwrap_or(now)).min() {
+                return Some(Next::Sleep(Some(again)));
+            }
+            self.core.gate.close_doors();
+            self.ending = Ending::Closed;
+        }
+        if self.core.gate.is_exhausted() {
+            self.core.life.exhausted.cancel();
+        }
+        if self.core.gate.is_idle() {
+            self.finish();
+            return Some(Next::Over);
+        }
+        self.meet_deadline(now)
+    }
+
+    fn meet_deadline(&mut self, now: Instant) -> Option<Next> {
+        let deadline = self.core.life.deadline();
+        match self.ending {
+            Ending::Cut(until) if until <= now => {
+                self.core.gate.write_off();
+                self.finish();
+                Some(Next::Over)
+            }
+            Ending::Cut(until) => Some(Next::Sleep(Some(until))),
+            _ if deadline.is_some_and(|deadline| deadline <= now) => {
+                self.core.gate.abandon_all();
+                self.core.gate.cut();
+                self.ending = Ending::Cut(now + GRACE);
+                Some(Next::Sleep(Some(now + GRACE)))
+            }
+            _ => Some(Next::Sleep(deadline)),
+        }
+    }
+
+    /// Accepts what the kernel has queued, and closes each listener whose queue is empty. Without a
+    /// fence newcomers never stop, so one whole queue beyond the first look is the bound.
+    fn empty_queues(&mut self, now: Instant) {
+        for index in 0..self.posts.len() {
+            let queue = self.core.gate.ports().get(index).and_then(|port| port.queue());
+            let Some(post) = self.posts.get_mut(index) else { continue };
+            let overdue = self.core.life.deadline().is_some_and(|deadline| deadline <= now);
+            if post.closed || (post.resumes.is_some() && !overdue) {
+                continue;
+            }
+            let left = *post.left.get_or_insert_with(|| most_in(queue));
+            self.accept_batch(index, now);
+            let emptied = self.core.gate.ports().get(index).is_none_or(|port| is_empty(&port.listener()));
+            if emptied || left == 0 || overdue {
+                self.close(index);
+            }
+        }
+    }
+
+    /// Nobody takes from this lane any more: its listeners are closed, their queues with them.
+    fn close_abandoned(&mut self) {
+        let core = Arc::clone(&self.core);
+        for (index, port) in core.gate.ports().iter().enumerate() {
+            let open = self.posts.get(index).is_some_and(|post| !post.closed);
+            if open && core.gate.is_abandoned(port.lane) {
+                self.close(index);
+            }
+        }
+    }
+
+    fn close(&mut self, index: usize) {
+        let core = Arc::clone(&self.core);
+        let (Some(port), Some(post)) = (core.gate.ports().get(index), self.posts.get_mut(index)) else { return };
+        if !std::mem::replace(&mut post.closed, true) {
+            port.close();
+            core.gate.notes().leave(Note::ListenerClosed { listener: index });
+        }
+    }
+
+    fn finish(&mut self) {
+        self.over = true;
+        self.core.gate.close_doors();
+        self.core.life.finish(self.core.report());
+        self.core.gate.notes().leave(Note::Phase(Phase::Stopped));
+    }
+}
+
+impl Drop for Acceptor {
+    /// Dropped before its end: the runtime that hosted it as a task is gone, or it panicked.
+    fn drop(&mut self) {
+        if self.over {
+            return;
+        }
+        for index in 0..self.posts.len() {
+            self.close(index);
+        }
+        self.core.fail(Failure::RuntimeGone);
+        self.core.gate.abandon_all();
+        self.core.gate.cut();
+        self.core.gate.write_off();
+        self.finish();
+    }
+}
+
+/// The cause for which the filter refuses, if it does.
+fn ask(filter: &mut Filter, candidate: &Candidate<'_>, listener: usize, gate: &Gate) -> Option<Cause> {
+    let verdict = match filter.ask(candidate) {
+        Answer::Verdict(verdict) => verdict,
+        Answer::Late(verdict, took) => {
+            gate.notes().leave(Note::FilterSlow { listener, took });
+            verdict
+        }
+        Answer::Panicked => {
+            gate.notes().leave(Note::FilterPanicked { listener });
+            Verdict::Refuse(Cause::Denied)
+        }
+    };
+    match verdict {
+        Verdict::Admit => None,
+        Verdict::Refuse(cause) => Some(cause),
+    }
+}
+
+fn earliest(times: [Option<Instant>; 3]) -> Option<Instant> {
+    times.into_iter().flatten().min()
+}
+
+/// One whole queue: as deep as it may be, and a batch for those under way.
+fn most_in(queue: Option<anteroom_listener::Queue>) -> usize {
+    let limit = queue.and_then(|queue| queue.limit).unwrap_or(u32::from(u16::MAX));
+    limit as usize + 1
+}
+
+/// Where the depth is not told, the batch that came back short has told it.
+fn is_empty(listener: &Option<Listener>) -> bool {
+    listener.as_ref().is_none_or(|listener| listener.depth().is_none_or(|depth| depth == 0))
+}

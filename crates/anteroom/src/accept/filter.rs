@@ -1,0 +1,75 @@
+//! The admission filter: the one piece of user code that runs on the acceptor.
+
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant};
+
+use anteroom_listener::PeerAddr;
+
+use crate::admit::Cause;
+
+/// A connection that asks to be let in.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Candidate<'a> {
+    /// Who it is.
+    pub peer: &'a PeerAddr,
+    /// The name of the listener.
+    pub listener: &'a str,
+    /// Time in the kernel's accept queue, where the platform tells.
+    pub kernel_wait: Option<Duration>,
+    /// Connections handed out at the moment, when this batch was accepted.
+    pub open: usize,
+    /// Connections waiting at the moment, when this batch was accepted.
+    pub waiting: usize,
+}
+
+/// What the filter decides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Verdict {
+    /// Let it in.
+    Admit,
+    /// Refuse it.
+    Refuse(Cause),
+}
+
+type Decide = dyn FnMut(&Candidate<'_>) -> Verdict + Send;
+
+/// Over this time a call of the filter is spoken of.
+const SLOW: Duration = Duration::from_micros(100);
+
+/// A user's filter, contained and timed.
+pub(crate) struct Filter(Box<Decide>);
+
+/// What came of one call.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Answer {
+    Verdict(Verdict),
+    /// The verdict came late by this time.
+    Late(Verdict, Duration),
+    Panicked,
+}
+
+impl Filter {
+    pub(crate) fn new(decide: impl FnMut(&Candidate<'_>) -> Verdict + Send + 'static) -> Self {
+        Self(Box::new(decide))
+    }
+
+    pub(super) fn ask(&mut self, candidate: &Candidate<'_>) -> Answer {
+        let asked = Instant::now();
+        let verdict = catch_unwind(AssertUnwindSafe(|| (self.0)(candidate)));
+        let took = asked.elapsed();
+        match verdict {
+            Err(_) => Answer::Panicked,
+            Ok(verdict) if took > SLOW => Answer::Late(verdict, took),
+            Ok(verdict) => Answer::Verdict(verdict),
+        }
+    }
+}
+
+impl fmt::Debug for Filter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Filter")
+    }
+}

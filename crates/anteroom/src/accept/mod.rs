@@ -1,0 +1,19 @@
+//! The acceptor: out of the kernel's queue, into the gate.
+//!
+//! Owns the turns, the reserve descriptor, the back-off after errors and the order of listeners. It
+//! never runs a handler, a subscriber or a recorder, and never does I/O with a peer; the only user
+//! code in here is the admission filter.
+
+mod acceptor;
+mod filter;
+mod host;
+mod reserve;
+mod rota;
+mod trouble;
+
+pub(crate) use self::acceptor::{Acceptor, Parts};
+#[cfg(feature = "test-util")]
+pub(crate) use self::acceptor::Faults;
+pub use self::filter::{Candidate, Verdict};
+pub(crate) use self::filter::Filter;
+pub(crate) use self::host::{start_task, start_thread};

@@ -1,0 +1,295 @@
+//! The waiting room: who stands in it, since when, until when, and who may go in next.
+//!
+//! Owns every waiting entry, the number of places taken, and every deadline. Never reads a clock,
+//! touches a socket, wakes anybody or counts: it returns what is to be done.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use super::arena::{Arena, Token};
+use super::cause::Cause;
+use super::line::{Line, Linked, Links};
+
+/// The bounds of a room.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// Places: connections that may be handed out at the same time.
+    pub(crate) max_connections: usize,
+    /// Connections that may wait at the same time, over all lanes.
+    pub(crate) max_waiting: usize,
+    /// Age at which a waiting connection is refused, counted from its handshake.
+    pub(crate) max_wait: Duration,
+}
+
+/// When a connection's handshake ended, and when it was accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Age {
+    pub(crate) handshake: Instant,
+    pub(crate) accepted: Instant,
+}
+
+impl Age {
+    pub(crate) fn since_handshake(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.handshake)
+    }
+}
+
+/// A connection that asks to wait.
+#[derive(Debug)]
+pub(crate) struct Arrival<T> {
+    pub(crate) lane: usize,
+    pub(crate) age: Age,
+    /// Past this age it is refused as probably left (its peer has closed after sending).
+    pub(crate) patience: Option<Duration>,
+    pub(crate) item: T,
+}
+
+/// The room's answer to an [`Arrival`].
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Admission<T> {
+    Waits,
+    /// It waits, and the one that has waited longest is refused for it.
+    WaitsInsteadOf(T, Cause),
+    Refused(T, Cause),
+}
+
+/// The room's answer to somebody who can serve one more.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Take<T> {
+    /// Hand this one out: a place is taken for it.
+    Ready(T),
+    /// This one is past its time: refuse it, and ask again.
+    Late(T, Cause),
+    /// Nobody waits in this lane.
+    Empty,
+    /// Somebody waits, but every place is taken.
+    NoPlace,
+}
+
+#[derive(Debug)]
+struct Entry<T> {
+    lane: usize,
+    age: Age,
+    due: Instant,
+    /// What the entry is refused for when `due` has come.
+    due_cause: Cause,
+    watched: bool,
+    links: Links,
+    item: T,
+}
+
+impl<T> Linked for Entry<T> {
+    fn links(&mut self) -> &mut Links {
+        &mut self.links
+    }
+
+    fn is_watched(&self) -> bool {
+        self.watched
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Room<T> {
+    limits: Limits,
+    lanes: Vec<Line>,
+    entries: Arena<Entry<T>>,
+    /// Every waiting entry, by the time at which it is refused.
+    due: BTreeSet<(Instant, Token)>,
+    /// Places taken.
+    open: usize,
+}
+
+impl<T> Room<T> {
+    pub(crate) fn new(lanes: usize, limits: Limits) -> Self {
+        Self {
+            limits,
+            lanes: (0..lanes).map(|_| Line::default()).collect(),
+            entries: Arena::new(),
+            due: BTreeSet::new(),
+            open: 0,
+        }
+    }
+
+    /// Places taken.
+    pub(crate) fn open(&self) -> usize {
+        self.open
+    }
+
+    /// Connections waiting, over all lanes.
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub(crate) fn waiting_in(&self, lane: usize) -> usize {
+        self.lanes.get(lane).map_or(0, Line::len)
+    }
+
+    /// Whether a [`Room::take`] on this lane could hand somebody out.
+    pub(crate) fn can_take(&self, lane: usize) -> bool {
+        self.waiting_in(lane) > 0 && self.open < self.limits.max_connections
+    }
+
+    /// When the oldest of all was accepted.
+    pub(crate) fn oldest(&self) -> Option<Age> {
+        self.lanes
+            .iter()
+            .filter_map(|line| Some(self.entries.get(line.oldest()?)?.age))
+            .min_by_key(|age| age.handshake)
+    }
+
+    /// Lets a connection wait. A full room refuses the one that has waited longest, in whichever
+    /// lane: the oldest is the likeliest to have given up.
+    pub(crate) fn arrive(&mut self, arrival: Arrival<T>, now: Instant) -> Admission<T> {
+        let Arrival { lane, age, patience, item } = arrival;
+        let (due, due_cause) = self.due(age, patience);
+        if due <= now {
+            return Admission::Refused(item, due_cause);
+        }
+        let evicted = if self.entries.len() >= self.limits.max_waiting { self.evict_oldest() } else { None };
+        if self.entries.len() >= self.limits.max_waiting || lane >= self.lanes.len() {
+            return Admission::Refused(item, Cause::Full);
+        }
+        let token = self.entries.insert(Entry {
+            lane,
+            age,
+            due,
+            due_cause,
+            watched: false,
+            links: Links::default(),
+            item,
+        });
+        self.due.insert((due, token));
+        if let Some(line) = self.lanes.get_mut(lane) {
+            line.push(&mut self.entries, token);
+        }
+        match evicted {
+            None => Admission::Waits,
+            Some(item) => Admission::WaitsInsteadOf(item, Cause::Full),
+        }
+    }
+
+    /// The next of `lane`, oldest first.
+    pub(crate) fn take(&mut self, lane: usize, now: Instant) -> Take<T> {
+        let Some(token) = self.lanes.get(lane).and_then(Line::oldest) else { return Take::Empty };
+        if self.open >= self.limits.max_connections {
+            return Take::NoPlace;
+        }
+        let Some(entry) = self.remove_entry(token) else { return Take::Empty };
+        if entry.due <= now {
+            return Take::Late(entry.item, entry.due_cause);
+        }
+        self.open += 1;
+        Take::Ready(entry.item)
+    }
+
+    /// Takes a place for somebody who did not wait.
+    #[cfg(feature = "test-util")]
+    pub(crate) fn occupy(&mut self) {
+        self.open += 1;
+    }
+
+    /// `places` are free again.
+    pub(crate) fn release(&mut self, places: usize) {
+        debug_assert!(self.open >= places, "a place was freed twice");
+        self.open = self.open.saturating_sub(places);
+    }
+
+    /// Takes one out whose peer has left.
+    pub(crate) fn leave(&mut self, token: Token) -> Option<T> {
+        self.remove_entry(token).map(|entry| entry.item)
+    }
+
+    /// The entry under `token`, if it still waits.
+    pub(crate) fn waiting(&self, token: Token) -> Option<&T> {
+        self.entries.get(token).map(|entry| &entry.item)
+    }
+
+    /// The peer has closed after sending: past `patience` it is refused as probably left.
+    pub(crate) fn lose_patience(&mut self, token: Token, patience: Duration) {
+        let Some(age) = self.entries.get(token).map(|entry| entry.age) else { return };
+        let (due, due_cause) = self.due(age, Some(patience));
+        let Some(entry) = self.entries.get_mut(token) else { return };
+        self.due.remove(&(entry.due, token));
+        entry.due = due;
+        entry.due_cause = due_cause;
+        self.due.insert((due, token));
+    }
+
+    /// One whose time is over at `now`; call until `None`.
+    pub(crate) fn overdue(&mut self, now: Instant) -> Option<(T, Cause)> {
+        let &(due, token) = self.due.first()?;
+        if due > now {
+            return None;
+        }
+        self.remove_entry(token).map(|entry| (entry.item, entry.due_cause))
+    }
+
+    /// When [`Room::overdue`] will have something.
+    pub(crate) fn next_due(&self) -> Option<Instant> {
+        self.due.first().map(|&(due, _)| due)
+    }
+
+    /// One that has waited since `accepted_by` or longer and that nobody watches for a hang-up: it
+    /// counts as watched from now on. Call until `None`.
+    pub(crate) fn to_watch(&mut self, accepted_by: Instant) -> Option<(Token, &T)> {
+        let line = self.lanes.iter_mut().find(|line| {
+            line.unwatched()
+                .and_then(|token| self.entries.get(token))
+                .is_some_and(|entry| entry.age.accepted <= accepted_by)
+        })?;
+        let token = line.unwatched()?;
+        line.advance_watch(&mut self.entries);
+        let entry = self.entries.get_mut(token)?;
+        entry.watched = true;
+        Some((token, &entry.item))
+    }
+
+    /// When the oldest that nobody watches was accepted.
+    pub(crate) fn oldest_unwatched(&self) -> Option<Instant> {
+        self.lanes.iter().filter_map(|line| Some(self.entries.get(line.unwatched()?)?.age.accepted)).min()
+    }
+
+    /// Takes out whoever waits longest in `lane`, without a place: for a lane that nobody serves.
+    pub(crate) fn turn_away(&mut self, lane: usize) -> Option<T> {
+        let token = self.lanes.get(lane)?.oldest()?;
+        self.remove_entry(token).map(|entry| entry.item)
+    }
+
+    fn due(&self, age: Age, patience: Option<Duration>) -> (Instant, Cause) {
+        match patience {
+            Some(patience) if patience < self.limits.max_wait => {
+                (later(age.handshake, patience), Cause::ProbablyLeft)
+            }
+            _ => (later(age.handshake, self.limits.max_wait), Cause::TooOld),
+        }
+    }
+
+    fn evict_oldest(&mut self) -> Option<T> {
+        let token = self
+            .lanes
+            .iter()
+            .filter_map(|line| line.oldest())
+            .min_by_key(|&token| self.entries.get(token).map(|entry| entry.age.handshake))?;
+        self.remove_entry(token).map(|entry| entry.item)
+    }
+
+    fn remove_entry(&mut self, token: Token) -> Option<Entry<T>> {
+        let (lane, due) = self.entries.get(token).map(|entry| (entry.lane, entry.due))?;
+        if let Some(line) = self.lanes.get_mut(lane) {
+            line.unlink(&mut self.entries, token);
+        }
+        self.due.remove(&(due, token));
+        self.entries.remove(token)
+    }
+}
+
+/// Where "for ever" was asked for, a century stands for it: an `Instant` has an end.
+const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+
+fn later(start: Instant, by: Duration) -> Instant {
+    start.checked_add(by.min(FOR_EVER)).unwrap_or(start)
+}
+
+#[cfg(test)]
+#[path = "room_tests.rs"]
+mod tests;

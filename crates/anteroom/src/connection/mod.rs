@@ -1,0 +1,27 @@
+//! One connection from the hand-over to its end.
+//!
+//! Owns the socket, the permit and the task of what was handed out. Never accepts, and never decides
+//! who is served.
+
+mod drain_signal;
+mod handed;
+mod info;
+mod peer_gone;
+mod permit;
+mod socket;
+mod split;
+mod task;
+
+pub use self::drain_signal::Draining;
+pub use self::handed::Connection;
+#[cfg(feature = "test-util")]
+pub(crate) use self::info::Facts;
+pub use self::info::Info;
+pub use self::peer_gone::PeerGone;
+pub use self::permit::Permit;
+pub use self::socket::Socket;
+pub use self::split::{ReadHalf, WriteHalf};
+pub use self::task::End;
+pub(crate) use self::task::{Handling, Hooks, spawn};
+#[cfg(feature = "test-util")]
+pub(crate) use self::socket::memory;

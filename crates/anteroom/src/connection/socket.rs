@@ -1,0 +1,230 @@
+//! The socket of a handed-out connection, on tokio's driver.
+//!
+//! Owns the descriptor. Reads and writes; never decides.
+
+use std::io::{self, IoSlice};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use anteroom_listener::Stream;
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
+use tokio::net::{TcpStream, UnixStream};
+
+use crate::gate::Wire;
+
+/// The socket of a [`Connection`](crate::Connection): TCP or Unix, or in tests memory.
+///
+/// Opaque, so that a further kind of socket breaks nobody. `socket2::SockRef::from(&socket)` sets
+/// options on it.
+#[derive(Debug)]
+pub struct Socket(pub(crate) Arc<Inner>);
+
+/// Shared by the halves of a split connection; the register of open connections has a weak hold.
+#[derive(Debug)]
+pub(crate) enum Inner {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+    #[cfg(feature = "test-util")]
+    Memory(std::sync::Mutex<tokio::io::DuplexStream>),
+}
+
+impl Wire for Inner {
+    fn fd(&self) -> Option<BorrowedFd<'_>> {
+        match self {
+            Self::Tcp(stream) => Some(stream.as_fd()),
+            Self::Unix(stream) => Some(stream.as_fd()),
+            #[cfg(feature = "test-util")]
+            Self::Memory(_) => None,
+        }
+    }
+}
+
+impl Socket {
+    /// Registers the socket with the driver of the current runtime.
+    ///
+    /// # Errors
+    /// The runtime is shutting down, or epoll has no room (`fs.epoll.max_user_watches`). The socket
+    /// is closed.
+    ///
+    /// # Panics
+    /// Outside a runtime with I/O: callers check that.
+    pub(crate) fn register(stream: Stream) -> io::Result<Self> {
+        let inner = match stream {
+            Stream::Tcp(stream) => Inner::Tcp(TcpStream::from_std(stream)?),
+            Stream::Unix(stream) => Inner::Unix(UnixStream::from_std(stream)?),
+            _ => return Err(io::Error::new(io::ErrorKind::Unsupported, "unknown kind of socket")),
+        };
+        Ok(Self(Arc::new(inner)))
+    }
+
+    /// The TCP stream, if it is one.
+    #[must_use]
+    pub fn as_tcp(&self) -> Option<&TcpStream> {
+        match &*self.0 {
+            Inner::Tcp(stream) => Some(stream),
+            _ => None,
+        }
+    }
+
+    /// The Unix stream, if it is one.
+    #[must_use]
+    pub fn as_unix(&self) -> Option<&UnixStream> {
+        match &*self.0 {
+            Inner::Unix(stream) => Some(stream),
+            _ => None,
+        }
+    }
+
+    /// The TCP stream itself, for code that wants nothing else.
+    ///
+    /// # Errors
+    /// Gives the socket back when it is not TCP, or when the other half of a split or a
+    /// [`PeerGone`](crate::PeerGone) that is being polled at this moment holds it too.
+    pub fn try_into_tcp(self) -> Result<TcpStream, Self> {
+        if !matches!(*self.0, Inner::Tcp(_)) {
+            return Err(self);
+        }
+        match Arc::try_unwrap(self.0) {
+            Ok(Inner::Tcp(stream)) => Ok(stream),
+            Ok(other) => Err(Self(Arc::new(other))),
+            Err(shared) => Err(Self(shared)),
+        }
+    }
+}
+
+impl AsFd for Socket {
+    /// # Panics
+    /// For the memory connection of tests, which has no descriptor.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        #[expect(clippy::expect_used, reason = "only a test without sockets can get here")]
+        self.0.fd().expect("a connection in memory has no descriptor")
+    }
+}
+
+/// Reads what the kernel has.
+///
+/// A read that comes back short has emptied the receive buffer, so readiness is cleared without a
+/// further system call: tokio's own streams do the same where they are not shared.
+macro_rules! poll_read {
+    ($stream:expr, $cx:expr, $buf:expr) => {
+        loop {
+            ready!($stream.poll_read_ready($cx))?;
+            let room = $buf.remaining();
+            let before = $buf.filled().len();
+            let result = $stream.try_io(Interest::READABLE, || match $stream.try_read_buf($buf) {
+                Ok(read) if 0 < read && read < room => Err(io::ErrorKind::WouldBlock.into()),
+                other => other,
+            });
+            match result {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock && $buf.filled().len() == before => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break Poll::Ready(Ok(())),
+                other => break Poll::Ready(other.map(drop)),
+            }
+        }
+    };
+}
+
+macro_rules! poll_write {
+    ($stream:expr, $cx:expr, $write:expr) => {
+        loop {
+            ready!($stream.poll_write_ready($cx))?;
+            match $write {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                other => break Poll::Ready(other),
+            }
+        }
+    };
+}
+
+impl Inner {
+    pub(crate) fn poll_read(&self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Tcp(stream) => poll_read!(stream, cx, buf),
+            Self::Unix(stream) => poll_read!(stream, cx, buf),
+            #[cfg(feature = "test-util")]
+            Self::Memory(stream) => Pin::new(&mut *memory::lock(stream)).poll_read(cx, buf),
+        }
+    }
+
+    pub(crate) fn poll_write(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match self {
+            Self::Tcp(stream) => poll_write!(stream, cx, stream.try_write(bytes)),
+            Self::Unix(stream) => poll_write!(stream, cx, stream.try_write(bytes)),
+            #[cfg(feature = "test-util")]
+            Self::Memory(stream) => Pin::new(&mut *memory::lock(stream)).poll_write(cx, bytes),
+        }
+    }
+
+    pub(crate) fn poll_write_vectored(&self, cx: &mut Context<'_>, parts: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        match self {
+            Self::Tcp(stream) => poll_write!(stream, cx, stream.try_write_vectored(parts)),
+            Self::Unix(stream) => poll_write!(stream, cx, stream.try_write_vectored(parts)),
+            #[cfg(feature = "test-util")]
+            Self::Memory(stream) => Pin::new(&mut *memory::lock(stream)).poll_write_vectored(cx, parts),
+        }
+    }
+
+    /// Half-closes: the peer reads the end, and can still be read from.
+    pub(crate) fn poll_shutdown(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let _only_memory_waits = &cx;
+        let result = match self {
+            Self::Tcp(stream) => socket2::SockRef::from(stream).shutdown(std::net::Shutdown::Write),
+            Self::Unix(stream) => socket2::SockRef::from(stream).shutdown(std::net::Shutdown::Write),
+            #[cfg(feature = "test-util")]
+            Self::Memory(stream) => return Pin::new(&mut *memory::lock(stream)).poll_shutdown(cx),
+        };
+        Poll::Ready(match result {
+            // The peer was faster: there is nothing left to shut.
+            Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
+            other => other,
+        })
+    }
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        self.0.poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.0.poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(self: Pin<&mut Self>, cx: &mut Context<'_>, parts: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        self.0.poll_write_vectored(cx, parts)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.0.poll_shutdown(cx)
+    }
+}
+
+/// Connections without sockets.
+#[cfg(feature = "test-util")]
+pub(crate) mod memory {
+    use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+    use tokio::io::DuplexStream;
+
+    use super::{Inner, Socket};
+
+    pub(crate) fn socket(stream: DuplexStream) -> Socket {
+        Socket(Arc::new(Inner::Memory(Mutex::new(stream))))
+    }
+
+    pub(super) fn lock(stream: &Mutex<DuplexStream>) -> MutexGuard<'_, DuplexStream> {
+        stream.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,207 @@
+//! The task of one connection: the handler's future, its span, and its end.
+//!
+//! Owns the future from `call` to its end, whatever that is: a value, an error, a panic, or being
+//! dropped. The end is told to the gate exactly once.
+
+use std::any::Any;
+use std::fmt;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::{Arc, Weak};
+use std::task::{Context, Poll};
+
+use pin_project_lite::pin_project;
+use tokio::runtime;
+use tracing::{Span, debug, error};
+
+use super::info::Info;
+use super::permit::Refusing;
+use crate::gate::{Gate, OpenKey, Wire};
+use crate::observe::Ending;
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// How a served connection ended, for [`ServerBuilder::on_end`](crate::ServerBuilder::on_end).
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum End {
+    /// The service's future returned `Ok`.
+    Done,
+    /// The service's future returned this error.
+    Failed(BoxError),
+    /// `call` or the future panicked.
+    Panicked,
+    /// It was cut at the deadline of a drain, or its runtime was shut down.
+    Cut,
+}
+
+type MakeSpan = dyn Fn(&Info) -> Span + Send + Sync;
+type OnEnd = dyn Fn(&Info, &End) + Send + Sync;
+
+/// What users want to run around every connection.
+#[derive(Default)]
+pub(crate) struct Hooks {
+    pub(crate) make_span: Option<Box<MakeSpan>>,
+    pub(crate) on_end: Option<Box<OnEnd>>,
+}
+
+impl fmt::Debug for Hooks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hooks").finish_non_exhaustive()
+    }
+}
+
+impl Hooks {
+    pub(crate) fn span(&self, info: &Info) -> Span {
+        match &self.make_span {
+            // A span is not worth a connection.
+            Some(make_span) => catch_unwind(AssertUnwindSafe(|| make_span(info))).unwrap_or_else(|_| Span::none()),
+            None => tracing::info_span!(
+                target: "anteroom::connection", "connection",
+                id = info.id(), listener = info.listener(), peer = %info.peer_addr(),
+            ),
+        }
+    }
+}
+
+/// Tells the end of one connection; dropped without having told, it was cut.
+#[derive(Debug)]
+pub(crate) struct Handling {
+    gate: Arc<Gate>,
+    key: OpenKey,
+    info: Info,
+    verdict: Arc<Refusing>,
+    hooks: Arc<Hooks>,
+    span: Span,
+    told: bool,
+}
+
+impl Handling {
+    pub(crate) fn new(connection: &super::Connection, hooks: &Arc<Hooks>) -> Self {
+        let place = connection.place();
+        let info = connection.info().clone();
+        Self {
+            gate: Arc::clone(&place.gate),
+            key: place.key,
+            verdict: Arc::clone(&place.verdict),
+            span: hooks.span(&info),
+            hooks: Arc::clone(hooks),
+            info,
+            told: false,
+        }
+    }
+
+    /// Runs user code inside the span; a panic is an end.
+    pub(crate) fn contain<T>(&mut self, run: impl FnOnce() -> T) -> Option<T> {
+        let result = {
+            let _in_span = self.span.enter();
+            catch_unwind(AssertUnwindSafe(run))
+        };
+        match result {
+            Ok(value) => Some(value),
+            Err(panic) => {
+                let _in_span = self.span.clone().entered();
+                error!(target: "anteroom::panicked", panic = message(&*panic), "the handler panicked");
+                self.tell(&End::Panicked);
+                None
+            }
+        }
+    }
+
+    fn tell(&mut self, end: &End) {
+        if std::mem::replace(&mut self.told, true) {
+            return;
+        }
+        let ending = match end {
+            End::Done => Ending::Done,
+            End::Failed(_) => Ending::Failed,
+            End::Panicked => Ending::Panicked,
+            End::Cut => Ending::Cut,
+        };
+        if let Some(on_end) = &self.hooks.on_end {
+            // The hook is user code in somebody's drop: its panic must not become an abort.
+            let hook = || on_end(&self.info, end);
+            if catch_unwind(AssertUnwindSafe(hook)).is_err() {
+                error!(target: "anteroom::panicked", "the hook on_end panicked");
+            }
+        }
+        self.gate.task_ended(self.key, self.verdict.ending(ending));
+    }
+}
+
+impl Drop for Handling {
+    fn drop(&mut self) {
+        self.tell(&End::Cut);
+    }
+}
+
+pin_project! {
+    struct Task<F> {
+        // The future goes first, so that its connection is closed before its end is told.
+        #[pin]
+        future: Option<F>,
+        handling: Handling,
+    }
+}
+
+impl<F, E> Future for Task<F>
+where
+    F: Future<Output = Result<(), E>>,
+    E: Into<BoxError>,
+{
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let mut this = self.project();
+        let Some(future) = this.future.as_mut().as_pin_mut() else { return Poll::Ready(()) };
+        let end = match this.handling.contain(|| future.poll(cx)) {
+            Some(Poll::Pending) => return Poll::Pending,
+            Some(Poll::Ready(Ok(()))) => Some(End::Done),
+            Some(Poll::Ready(Err(error))) => Some(End::Failed(error.into())),
+            None => None,
+        };
+        // What the future still holds may panic when it is dropped.
+        this.handling.contain(|| this.future.set(None));
+        if let Some(end) = end {
+            if let End::Failed(error) = &end {
+                let _in_span = this.handling.span.enter();
+                debug!(target: "anteroom::failed", error = %Chain(&**error), "the connection failed");
+            }
+            this.handling.tell(&end);
+        }
+        Poll::Ready(())
+    }
+}
+
+/// Runs the handler's future on `runtime`, and lets the gate know how to cut it.
+pub(crate) fn spawn<F, E>(runtime: &runtime::Handle, handling: Handling, wire: Weak<dyn Wire>, future: F)
+where
+    F: Future<Output = Result<(), E>> + Send + 'static,
+    E: Into<BoxError>,
+{
+    let gate = Arc::clone(&handling.gate);
+    let key = handling.key;
+    let task = runtime.spawn(Task { future: Some(future), handling });
+    gate.attach(key, wire, Some(task.abort_handle()));
+}
+
+/// An error with its sources on one line.
+struct Chain<'a>(&'a (dyn std::error::Error + 'static));
+
+impl fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut error = self.0;
+        while let Some(source) = error.source() {
+            write!(f, ": {source}")?;
+            error = source;
+        }
+        Ok(())
+    }
+}
+
+fn message(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("(no message)")
+}

@@ -1,0 +1,103 @@
+//! One lane's exit: who takes there, what it sleeps on, and when it has to be woken.
+//!
+//! Owns the taker's waker. Never takes anybody itself.
+
+use std::task::Waker;
+
+/// What somebody who asked for a connection is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Doorstep {
+    Someone,
+    /// Nobody is left and nobody will come.
+    End,
+}
+
+/// What a taker sleeps on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Asleep {
+    /// Nobody waits.
+    Arrival,
+    /// Somebody waits, and every place is taken.
+    Place,
+    /// Somebody waits, and the service is not ready.
+    Service,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Traffic {
+    #[default]
+    Open,
+    /// No more arrivals.
+    Closed,
+    /// No taker any more.
+    Abandoned,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Door {
+    taker: Option<(Waker, Asleep)>,
+    traffic: Traffic,
+    /// The service has said that it may be ready; kept until a taker hears it.
+    rung: bool,
+}
+
+impl Door {
+    pub(super) fn sleep(&mut self, taker: &Waker, on: Asleep) {
+        match &mut self.taker {
+            Some((known, asleep)) => {
+                known.clone_from(taker);
+                *asleep = on;
+            }
+            none => *none = Some((taker.clone(), on)),
+        }
+    }
+
+    /// The waker of the taker, if that is what it sleeps on.
+    pub(super) fn wake_from(&mut self, on: Asleep) -> Option<Waker> {
+        self.taker.take_if(|(_, asleep)| *asleep == on).map(|(waker, _)| waker)
+    }
+
+    pub(super) fn sleeps_on(&self, on: Asleep) -> bool {
+        self.taker.as_ref().is_some_and(|(_, asleep)| *asleep == on)
+    }
+
+    pub(super) fn ring(&mut self) {
+        self.rung = true;
+    }
+
+    /// The waker of a taker that sleeps on its service, if the service has rung.
+    pub(super) fn answer(&mut self) -> Option<Waker> {
+        if self.rung && self.sleeps_on(Asleep::Service) {
+            self.rung = false;
+            return self.wake_from(Asleep::Service);
+        }
+        None
+    }
+
+    /// Whether the service has rung while its taker was awake.
+    pub(super) fn was_rung(&mut self) -> bool {
+        std::mem::take(&mut self.rung)
+    }
+
+    /// No more arrivals: whatever the taker sleeps on, it has to see that.
+    pub(super) fn close(&mut self) -> Option<Waker> {
+        if self.traffic == Traffic::Open {
+            self.traffic = Traffic::Closed;
+        }
+        self.taker.take().map(|(waker, _)| waker)
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.traffic != Traffic::Open
+    }
+
+    /// The taker is gone for good.
+    pub(super) fn abandon(&mut self) {
+        self.traffic = Traffic::Abandoned;
+        self.taker = None;
+    }
+
+    pub(super) fn is_abandoned(&self) -> bool {
+        self.traffic == Traffic::Abandoned
+    }
+}

@@ -1,0 +1,175 @@
+//! The register of open connections: permits, tasks, and peers that go away.
+//!
+//! Owns nothing of its own. An end is counted here, once, whoever tells it first.
+
+use std::sync::Weak;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll, Waker};
+use std::time::Instant;
+
+use anteroom_listener::{HungUp, PeerAddr};
+use tokio::task::AbortHandle;
+
+use super::door::Asleep;
+use super::open::{CountedBy, Gone, Open, OpenKey, Wire};
+use super::{Gate, State};
+use crate::admit::{Cause, Token};
+use crate::config::AcceptOn;
+use crate::observe::{Ending, Note};
+
+/// Tokens of open connections in the epoll set carry this bit, those of waiting ones do not.
+pub(super) const OPEN_BIT: u64 = 1 << 62;
+
+impl State {
+    pub(super) fn register(&mut self, open: Open) -> OpenKey {
+        self.running += usize::from(open.runs());
+        OpenKey(self.open.insert(open))
+    }
+}
+
+impl Gate {
+    /// The connection under `key` has its socket, and its task when it has one.
+    pub(crate) fn attach(&self, key: OpenKey, wire: Weak<dyn Wire>, task: Option<AbortHandle>) {
+        if let Some(open) = self.lock().open.get_mut(key.0) {
+            open.attach(wire, task);
+        }
+    }
+
+    /// The permit of `key` was dropped: its place is free.
+    pub(crate) fn release(&self, key: OpenKey, ending: Ending) {
+        let mut state = self.lock();
+        let State { room, doors, open, .. } = &mut *state;
+        let Some(entry) = open.get_mut(key.0).filter(|entry| entry.is_held()) else { return };
+        room.release(1);
+        let wakers = entry.release();
+        let counted = (entry.counted_by == CountedBy::Permit).then_some((entry.port, entry.since));
+        if entry.is_over() {
+            open.remove(key.0);
+        }
+        let wanted = doors.iter().any(|door| door.sleeps_on(Asleep::Place));
+        drop(state);
+        if let Some((port, since)) = counted {
+            self.count(port, ending, since);
+        }
+        wakers.into_iter().for_each(Waker::wake);
+        match (wanted, self.accept_on) {
+            (true, AcceptOn::Thread) => self.wake_acceptor(),
+            (true, AcceptOn::Task) => self.relay(),
+            (false, _) => {}
+        }
+        self.tell_the_end();
+    }
+
+    /// The task of `key` has ended.
+    pub(crate) fn task_ended(&self, key: OpenKey, ending: Ending) {
+        let mut state = self.lock();
+        let Some(entry) = state.open.get_mut(key.0).filter(|entry| entry.runs()) else { return };
+        entry.end_task();
+        let (port, since) = (entry.port, entry.since);
+        if entry.is_over() {
+            state.open.remove(key.0);
+        }
+        state.running -= 1;
+        drop(state);
+        self.count(port, ending, since);
+        self.tell_the_end();
+    }
+
+    /// A connection that was taken cannot be handed out: refused, with its place given back.
+    pub(crate) fn refuse_taken(&self, key: OpenKey, peer: PeerAddr, cause: Cause) {
+        let Some((listener, since)) = self.give_back(key) else { return };
+        if let Some(port) = self.ports.get(listener) {
+            port.ledger.refused(cause);
+        }
+        self.notes.leave(Note::Refused { listener, cause, peer, age: since.elapsed() });
+    }
+
+    /// The place and the task of a connection that nobody got; its end is not counted here.
+    pub(super) fn give_back(&self, key: OpenKey) -> Option<(usize, Instant)> {
+        let mut state = self.lock();
+        let entry = state.open.remove(key.0)?;
+        state.room.release(usize::from(entry.is_held()));
+        state.running -= usize::from(entry.runs());
+        drop(state);
+        self.tell_the_end();
+        Some((entry.port, entry.since))
+    }
+
+    /// Ends every open connection: tasks are aborted, sockets shut down.
+    pub(crate) fn cut(&self) {
+        let cut: Vec<_> = self.lock().open.iter_mut().map(|(_, open)| open.cut()).collect();
+        for open in cut {
+            open.act();
+        }
+    }
+
+    /// Counts as cut whoever has not ended even so (a handler that blocks its thread cannot be
+    /// ended), and forgets it: what it tells later changes nothing.
+    pub(crate) fn write_off(&self) {
+        let mut state = self.lock();
+        let tokens: Vec<Token> = state.open.iter_mut().map(|(token, _)| token).collect();
+        for token in tokens {
+            let Some(mut entry) = state.open.remove(token) else { continue };
+            state.room.release(usize::from(entry.is_held()));
+            state.running -= usize::from(entry.runs());
+            if entry.runs() || entry.counted_by == CountedBy::Permit {
+                self.count(entry.port, Ending::Cut, entry.since);
+            }
+            entry.release().into_iter().for_each(Waker::wake);
+        }
+    }
+
+    pub(super) fn open_peer_gone(&self, token: Token, how: HungUp) {
+        let wakers = match self.lock().open.get_mut(token) {
+            Some(open) => open.peer_gone(how),
+            None => return,
+        };
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// Ready when the peer of the open connection `key` has gone, or the connection itself.
+    pub(crate) fn poll_peer_gone(&self, key: OpenKey, wire: &Weak<dyn Wire>, cx: &Context<'_>) -> Poll<Gone> {
+        let start = {
+            let mut state = self.lock();
+            let Some(open) = state.open.get_mut(key.0) else { return Poll::Ready(Gone::Closed) };
+            if let Poll::Ready(gone) = open.poll_gone(cx) {
+                return Poll::Ready(gone);
+            }
+            open.start_watch()
+        };
+        if start {
+            let Some(wire) = wire.upgrade() else { return Poll::Ready(Gone::Closed) };
+            if let Some(fd) = wire.fd() {
+                // Where the platform cannot watch, the future stays pending, as documented.
+                let _unwatched = self.poller.watch_peer(fd, key.0.to_bits() | OPEN_BIT);
+            }
+        }
+        Poll::Pending
+    }
+
+    /// For tests without sockets: a place that nobody waited for.
+    #[cfg(feature = "test-util")]
+    pub(crate) fn pretend_open(&self) -> OpenKey {
+        let mut state = self.lock();
+        state.room.occupy();
+        state.register(Open::new(0, CountedBy::Permit, Instant::now()))
+    }
+
+    /// For tests without sockets: the peer has gone.
+    #[cfg(feature = "test-util")]
+    pub(crate) fn pretend_gone(&self, key: OpenKey) {
+        self.open_peer_gone(key.0, HungUp::HalfClosed);
+    }
+
+    fn count(&self, port: usize, ending: Ending, since: Instant) {
+        if let Some(port) = self.ports.get(port) {
+            port.ledger.ended(ending, since.elapsed());
+        }
+    }
+
+    fn tell_the_end(&self) {
+        if self.ending.load(Ordering::Acquire) {
+            self.wake_acceptor();
+        }
+    }
+}

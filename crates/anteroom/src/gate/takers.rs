@@ -1,0 +1,127 @@
+//! The takers' side of the gate: dispatchers and [`Incoming`](crate::Incoming).
+//!
+//! Owns nothing of its own. A place and the connection it was taken for leave the room in one step.
+
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use super::door::{Asleep, Doorstep};
+use super::open::Open;
+use super::{AT_ONCE, CountedBy, Gate, HandOver, State, WATCH_AFTER};
+use crate::admit::{Cause, Judgement, Stage, Take};
+use crate::config::AcceptOn;
+
+/// One that has waited longer than this is looked at once more when it is taken.
+const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(1);
+
+impl Gate {
+    /// Ready when somebody can be taken from `lane`, or when its end has come.
+    pub(crate) fn poll_someone(&self, lane: usize, cx: &mut Context<'_>) -> Poll<Doorstep> {
+        let mut state = self.lock();
+        let State { room, doors, .. } = &mut *state;
+        let Some(door) = doors.get_mut(lane) else { return Poll::Ready(Doorstep::End) };
+        if room.can_take(lane) {
+            return Poll::Ready(Doorstep::Someone);
+        }
+        let somebody_waits = room.waiting_in(lane) > 0;
+        if !somebody_waits && door.is_closed() {
+            return Poll::Ready(Doorstep::End);
+        }
+        door.sleep(cx.waker(), if somebody_waits { Asleep::Place } else { Asleep::Arrival });
+        Poll::Pending
+    }
+
+    /// The service of `lane` is not ready: sleep until it rings. Ready when it has rung meanwhile.
+    pub(crate) fn poll_ring(&self, lane: usize, cx: &Context<'_>) -> Poll<()> {
+        let mut state = self.lock();
+        let Some(door) = state.doors.get_mut(lane) else { return Poll::Ready(()) };
+        if door.was_rung() {
+            return Poll::Ready(());
+        }
+        door.sleep(cx.waker(), Asleep::Service);
+        Poll::Pending
+    }
+
+    /// The next of `lane` who is still there, with a place. Who has left meanwhile is counted and
+    /// closed on the way.
+    pub(crate) fn take(&self, lane: usize, counted_by: CountedBy) -> Option<HandOver> {
+        loop {
+            let now = Instant::now();
+            let mut state = self.lock();
+            let parked = match state.room.take(lane, now) {
+                Take::Ready(parked) => parked,
+                Take::Late(parked, cause) => {
+                    drop(state);
+                    self.refuse(parked, cause, now);
+                    continue;
+                }
+                Take::Empty | Take::NoPlace => return None,
+            };
+            let key = state.register(Open::new(parked.port, counted_by, now));
+            drop(state);
+            let room_wait = now.saturating_duration_since(parked.age.accepted);
+            if room_wait >= WATCH_AFTER {
+                // Not watched after all, or gone from the set with its peer: both are fine.
+                let _unwatched = self.poller.unwatch_peer(&parked.stream);
+            }
+            if room_wait >= LOOK_AGAIN_AFTER {
+                let verdict = self.look(&parked, now);
+                if !matches!(verdict, Judgement::Serve | Judgement::ServeUntil(_)) {
+                    self.give_back(key);
+                    self.end(parked, verdict, Stage::Room, now);
+                    continue;
+                }
+            }
+            if let Some(port) = self.ports.get(parked.port) {
+                port.ledger.handed_out(room_wait);
+            }
+            return Some(HandOver { parked, key, room_wait });
+        }
+    }
+
+    /// The taker of `lane` is gone: who waits there is refused, and so is who comes.
+    pub(crate) fn abandon(&self, lane: usize) {
+        let now = Instant::now();
+        let mut refused = Vec::new();
+        loop {
+            let mut state = self.lock();
+            if let Some(door) = state.doors.get_mut(lane) {
+                door.abandon();
+            }
+            while refused.len() < AT_ONCE {
+                match state.room.turn_away(lane) {
+                    Some(parked) => refused.push(parked),
+                    None => break,
+                }
+            }
+            drop(state);
+            if refused.is_empty() {
+                break;
+            }
+            for parked in refused.drain(..) {
+                self.refuse(parked, Cause::Closed, now);
+            }
+        }
+        self.wake_acceptor();
+    }
+
+    /// Nobody takes from any lane any more.
+    pub(crate) fn abandon_all(&self) {
+        let lanes = self.lock().doors.len();
+        for lane in 0..lanes {
+            self.abandon(lane);
+        }
+    }
+
+    /// The service of `lane` may be ready: its taker is to be woken, from outside the runtime
+    /// where there is an outside.
+    pub(crate) fn ring(&self, lane: usize) {
+        if let Some(door) = self.lock().doors.get_mut(lane) {
+            door.ring();
+        }
+        match self.accept_on {
+            AcceptOn::Thread => self.wake_acceptor(),
+            AcceptOn::Task => self.relay(),
+        }
+    }
+}

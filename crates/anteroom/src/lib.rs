@@ -1,0 +1,50 @@
+//! Anteroom: a hardened accept loop, the room between the kernel's accept queue and your handlers.
+//!
+//! A connection whose handshake the kernel has finished waits in the `listen()` queue until the
+//! process calls `accept`. When the process is slow to do so, clients give up there: they have no
+//! descriptor, keep their place in the queue, and nothing inside the process shows them. Anteroom
+//! empties that queue whatever the handlers do, drops who has left, lets the others wait where they
+//! can be seen and bounded, and tells what happened to each.
+//!
+//! - [`Server`] runs a [`tower_service::Service`] for every connection.
+//! - [`Incoming`] gives connections to an accept loop of your own, or a framework's.
+//! - [`Handle`] shows what is going on, pauses, and drains.
+//!
+//! # Bounds
+//! One thread accepts for any number of listeners, a second one publishes. At most
+//! [`Config::max_waiting`] connections wait and [`Config::max_connections`] are handed out.
+//!
+//! # Platform
+//! Linux first. Elsewhere on Unix it serves with what the platform tells; what it does not tell is
+//! `None`.
+
+#![forbid(unsafe_code)]
+
+mod accept;
+mod admit;
+mod config;
+mod connection;
+mod gate;
+mod lifecycle;
+mod observe;
+mod server;
+#[cfg(feature = "test-util")]
+pub mod test;
+
+pub use anteroom_listener::{
+    AcceptErrorClass, AdoptError, Address, AddressError, Backlog, BindError, Builder as ListenerBuilder, Listener,
+    Listeners, PeerAddr, Queue,
+};
+
+pub use crate::accept::{Candidate, Verdict};
+pub use crate::admit::{Cause, Death, HalfClose, SilentClose};
+pub use crate::config::{AcceptOn, Config, OutOfDescriptors, Refusal};
+pub use crate::connection::{
+    Connection, Draining, End, Info, PeerGone, Permit, ReadHalf, Socket, WriteHalf,
+};
+pub use crate::gate::Gone;
+pub use crate::lifecycle::{AcceptError, Exhausted, Handle, ServeError, StartError, Stopped};
+pub use crate::observe::{
+    DeadOnArrival, Deaths, Distribution, ListenerSnapshot, Phase, Refused, Report, Served, Snapshot,
+};
+pub use crate::server::{Incoming, IncomingBuilder, Server, ServerBuilder, ServiceFn, service_fn};

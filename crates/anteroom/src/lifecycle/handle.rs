@@ -1,0 +1,159 @@
+//! The handle: what can be asked of a running server, and told it.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::life::{Failure, Life};
+use super::signal::{Exhausted, Stopped};
+use crate::config::Config;
+use crate::connection::Draining;
+use crate::gate::{Gate, Port};
+use crate::observe::{ListenerSnapshot, Note, Phase, Report, Snapshot, distribution};
+
+/// A running server seen from outside.
+///
+/// Cheap to clone and `Send + Sync`. It owns nothing: dropping handles never stops a server, and
+/// holding one never keeps it alive.
+#[derive(Clone)]
+pub struct Handle(pub(crate) Arc<Core>);
+
+/// What acceptor, dispatchers, handles and the watch share.
+#[derive(Debug)]
+pub(crate) struct Core {
+    pub(crate) gate: Arc<Gate>,
+    pub(crate) life: Arc<Life>,
+    pub(crate) config: Config,
+}
+
+impl Handle {
+    /// The server at this moment, its accept queues read from the kernel by this call. Works while
+    /// every worker of the runtime is blocked.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        self.0.snapshot()
+    }
+
+    /// Where the server stands in its life.
+    #[must_use]
+    pub fn phase(&self) -> Phase {
+        self.0.life.phase()
+    }
+
+    /// Stops calling `accept`, at once. What comes waits in the kernel's queue, where it ages and
+    /// may be dropped; what was accepted is served.
+    pub fn pause(&self) {
+        if self.0.life.pause() {
+            self.0.gate.notes().leave(Note::Paused);
+        }
+        self.0.gate.wake_acceptor();
+    }
+
+    /// Goes on after a [`pause`](Self::pause).
+    pub fn resume(&self) {
+        if self.0.life.resume() {
+            self.0.gate.notes().leave(Note::Resumed);
+        }
+        self.0.gate.wake_acceptor();
+    }
+
+    /// Stops gracefully: accepts what the kernel has queued, closes the listeners, tells every
+    /// connection ([`Connection::draining`](crate::Connection::draining)), serves what waits, and
+    /// cuts what is still open after `within`.
+    ///
+    /// It begins at the call, not at the first poll of the result. A second call can bring the end
+    /// forward, never put it off. A handler that blocks its thread cannot be cut: it is counted as
+    /// cut, and the server stops without it.
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses only the report.
+    pub fn drain(&self, within: Duration) -> Stopped {
+        self.0.drain(within);
+        self.stopped()
+    }
+
+    /// Resolves when the server has stopped, whoever stopped it.
+    pub fn stopped(&self) -> Stopped {
+        Stopped::new(Arc::clone(&self.0.life))
+    }
+
+    /// Resolves when the server begins to drain.
+    pub fn draining(&self) -> Draining {
+        Draining::new(self.0.life.draining.clone())
+    }
+
+    /// Resolves when everything that was queued has been handed out, or the listener is broken.
+    pub fn exhausted(&self) -> Exhausted {
+        Exhausted::new(Arc::clone(&self.0.life))
+    }
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handle").field("phase", &self.phase()).finish_non_exhaustive()
+    }
+}
+
+impl Core {
+    pub(crate) fn drain(&self, within: Duration) {
+        if self.life.drain(within) {
+            self.gate.notes().leave(Note::Phase(Phase::Draining));
+        }
+        self.gate.expect_the_end();
+        self.gate.wake_acceptor();
+    }
+
+    /// Drains because of `failure`.
+    pub(crate) fn fail(&self, failure: Failure) {
+        if self.life.fail(failure, self.config.drain_within) {
+            self.gate.notes().leave(Note::Phase(Phase::Draining));
+        }
+        self.gate.expect_the_end();
+        self.gate.wake_acceptor();
+    }
+
+    pub(crate) fn report(&self) -> Report {
+        let mut sum = Report::default();
+        for port in self.gate.ports() {
+            sum += port.ledger.report();
+        }
+        sum
+    }
+
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        let phase = self.life.phase();
+        let listeners: Vec<_> = self.gate.ports().iter().map(|port| listener(port)).collect();
+        let mut report = Report::default();
+        for listener in &listeners {
+            report += listener.report.clone();
+        }
+        let occupancy = self.gate.occupancy();
+        let now = Instant::now();
+        Snapshot {
+            phase,
+            paused: self.life.is_paused(),
+            open: occupancy.open,
+            waiting: occupancy.waiting,
+            oldest_wait: occupancy.oldest.map(|handshake| now.saturating_duration_since(handshake)),
+            listeners,
+            report,
+            events_lost: self.gate.notes().lost(),
+        }
+    }
+}
+
+fn listener(port: &Port) -> ListenerSnapshot {
+    let ledger = &port.ledger;
+    ListenerSnapshot {
+        name: port.name.to_string(),
+        address: (*port.address).clone(),
+        backlog: port.backlog(),
+        queue: port.queue(),
+        report: ledger.report(),
+        handed_out: ledger.handed_out_so_far(),
+        accept_errors: ledger.errors().collect(),
+        kernel_wait: distribution(&ledger.kernel_wait),
+        room_wait: distribution(&ledger.room_wait),
+        handler_time: distribution(&ledger.handler_time),
+    }
+}

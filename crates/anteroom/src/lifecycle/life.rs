@@ -1,0 +1,170 @@
+//! The one-way street from starting to stopped.
+//!
+//! Owns the phase and the wishes of those who hold a handle. Reads no clock but for deadlines that
+//! are given as a time from now.
+
+use std::error::Error;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio_util::sync::CancellationToken;
+
+use super::error::{AcceptError, ServeError};
+use crate::observe::{Phase, Report};
+
+/// Why a server ends without having been asked.
+#[derive(Clone, Debug)]
+pub(crate) enum Failure {
+    Listener(AcceptError),
+    Service(Arc<dyn Error + Send + Sync>),
+    RuntimeGone,
+}
+
+impl Failure {
+    fn with(self, report: Report) -> ServeError {
+        match self {
+            Self::Listener(source) => ServeError::Listener { source, report },
+            Self::Service(source) => ServeError::Service { source, report },
+            Self::RuntimeGone => ServeError::RuntimeGone { report },
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Life {
+    phase: AtomicU8,
+    paused: AtomicBool,
+    deadline: Mutex<Option<Instant>>,
+    failure: OnceLock<Failure>,
+    outcome: OnceLock<Result<Report, ServeError>>,
+    pub(crate) draining: CancellationToken,
+    pub(crate) exhausted: CancellationToken,
+    pub(crate) stopped: CancellationToken,
+}
+
+/// In the order of `Phase`.
+const PHASES: [Phase; 4] = [Phase::Starting, Phase::Serving, Phase::Draining, Phase::Stopped];
+
+impl Life {
+    pub(crate) fn new() -> Self {
+        Self {
+            phase: AtomicU8::new(Phase::Starting as u8),
+            paused: AtomicBool::new(false),
+            deadline: Mutex::new(None),
+            failure: OnceLock::new(),
+            outcome: OnceLock::new(),
+            draining: CancellationToken::new(),
+            exhausted: CancellationToken::new(),
+            stopped: CancellationToken::new(),
+        }
+    }
+
+    pub(crate) fn phase(&self) -> Phase {
+        let phase = usize::from(self.phase.load(Ordering::Acquire));
+        PHASES.get(phase).copied().unwrap_or(Phase::Stopped)
+    }
+
+    /// Moves forward; says whether this call did it.
+    pub(crate) fn enter(&self, phase: Phase) -> bool {
+        self.phase.fetch_max(phase as u8, Ordering::AcqRel) < phase as u8
+    }
+
+    pub(crate) fn is_paused(&self) -> bool {
+        self.paused.load(Ordering::Acquire)
+    }
+
+    /// Says whether this call changed it.
+    pub(crate) fn pause(&self) -> bool {
+        !self.paused.swap(true, Ordering::AcqRel)
+    }
+
+    /// Says whether this call changed it.
+    pub(crate) fn resume(&self) -> bool {
+        self.paused.swap(false, Ordering::AcqRel)
+    }
+
+    /// Begins to drain, or brings the end of the drain forward; never puts it off.
+    pub(crate) fn drain(&self, within: Duration) -> bool {
+        let asked = Instant::now().checked_add(within);
+        {
+            let mut deadline = self.deadline.lock().unwrap_or_else(PoisonError::into_inner);
+            *deadline = match (*deadline, asked) {
+                (Some(known), Some(asked)) => Some(known.min(asked)),
+                (known, asked) => known.or(asked),
+            };
+        }
+        let began = self.enter(Phase::Draining);
+        self.draining.cancel();
+        began
+    }
+
+    /// When the drain cuts what is still open. `None`: there is no drain, or it has all time.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        *self.deadline.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Drains because of `failure`; the first one is told.
+    pub(crate) fn fail(&self, failure: Failure, drain_within: Duration) -> bool {
+        let _the_first_stays = self.failure.set(failure);
+        self.drain(drain_within)
+    }
+
+    pub(crate) fn failure(&self) -> Option<&Failure> {
+        self.failure.get()
+    }
+
+    /// The end: whoever waits is told.
+    pub(crate) fn finish(&self, report: Report) {
+        let outcome = match self.failure.get() {
+            None => Ok(report),
+            Some(failure) => Err(failure.clone().with(report)),
+        };
+        let _the_first_stays = self.outcome.set(outcome);
+        self.enter(Phase::Stopped);
+        self.draining.cancel();
+        self.exhausted.cancel();
+        self.stopped.cancel();
+    }
+
+    pub(crate) fn outcome(&self) -> Option<&Result<Report, ServeError>> {
+        self.outcome.get()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn phases_only_move_forward() {
+        let life = Life::new();
+        assert!(life.enter(Phase::Draining));
+        assert!(!life.enter(Phase::Serving));
+        assert_eq!(life.phase(), Phase::Draining);
+    }
+
+    #[test]
+    fn a_second_drain_brings_the_end_forward_and_never_puts_it_off() {
+        let life = Life::new();
+        assert!(life.drain(Duration::from_secs(60)));
+        let first = life.deadline().expect("there is a deadline");
+        assert!(!life.drain(Duration::from_secs(3600)));
+        assert_eq!(life.deadline(), Some(first));
+        life.drain(Duration::from_secs(1));
+        assert!(life.deadline().expect("there is a deadline") < first);
+    }
+
+    #[test]
+    fn the_first_failure_is_the_one_that_is_told_with_the_report() {
+        let life = Life::new();
+        life.fail(Failure::RuntimeGone, Duration::ZERO);
+        life.fail(Failure::Service(Arc::new(std::io::Error::other("later"))), Duration::ZERO);
+        life.finish(Report { accepted: 3, ..Report::default() });
+        match life.outcome() {
+            Some(Err(ServeError::RuntimeGone { report })) => assert_eq!(report.accepted, 3),
+            other => panic!("{other:?}"),
+        }
+        assert!(life.stopped.is_cancelled() && life.exhausted.is_cancelled());
+    }
+}

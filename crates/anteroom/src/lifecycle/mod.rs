@@ -1,0 +1,15 @@
+//! Whether we serve, drain or have stopped, and who asked for it.
+//!
+//! Owns the phase, the drain's deadline, the signals and the final outcome. Never accepts, closes or
+//! cuts: the acceptor does that, by what stands here.
+
+mod error;
+mod handle;
+mod life;
+mod signal;
+
+pub use self::error::{AcceptError, ServeError, StartError};
+pub use self::handle::Handle;
+pub(crate) use self::handle::Core;
+pub(crate) use self::life::{Failure, Life};
+pub use self::signal::{Exhausted, Stopped};

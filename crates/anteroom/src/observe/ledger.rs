@@ -1,0 +1,193 @@
+//! The counts of one listener.
+//!
+//! Owns the atomics that the acceptor and the connections write. Each connection that was accepted
+//! is entered exactly once more, at its end, so that the sums meet. Never formats or publishes.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use anteroom_listener::AcceptErrorClass;
+use histogram::{AtomicHistogram, Histogram};
+
+use super::report::{DeadOnArrival, Deaths, Refused, Report, Served};
+use crate::admit::{Cause, Death, Stage};
+
+/// How a handed-out connection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ending {
+    Done,
+    Failed,
+    Panicked,
+    Cut,
+    Refused(Cause),
+}
+
+#[derive(Debug)]
+pub(crate) struct Ledger {
+    accepted: AtomicU64,
+    done: AtomicU64,
+    failed: AtomicU64,
+    panicked: AtomicU64,
+    cut: AtomicU64,
+    refused: [AtomicU64; Cause::ALL.len()],
+    dead: [[AtomicU64; Death::ALL.len()]; Stage::ALL.len()],
+    errors: Vec<AtomicU64>,
+    handed_out: AtomicU64,
+    /// All in microseconds.
+    pub(crate) kernel_wait: AtomicHistogram,
+    pub(crate) room_wait: AtomicHistogram,
+    pub(crate) handler_time: AtomicHistogram,
+}
+
+impl Ledger {
+    pub(crate) fn new() -> Self {
+        Self {
+            accepted: AtomicU64::new(0),
+            done: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
+            panicked: AtomicU64::new(0),
+            cut: AtomicU64::new(0),
+            refused: Default::default(),
+            dead: Default::default(),
+            errors: AcceptErrorClass::ALL.iter().map(|_| AtomicU64::new(0)).collect(),
+            handed_out: AtomicU64::new(0),
+            kernel_wait: microseconds(),
+            room_wait: microseconds(),
+            handler_time: microseconds(),
+        }
+    }
+
+    pub(crate) fn accepted(&self, connections: usize) {
+        self.accepted.fetch_add(connections as u64, Relaxed);
+    }
+
+    pub(crate) fn dead(&self, stage: Stage, death: Death) {
+        if let Some(count) = self.dead.get(stage as usize).and_then(|kinds| kinds.get(death.index())) {
+            count.fetch_add(1, Relaxed);
+        }
+    }
+
+    pub(crate) fn refused(&self, cause: Cause) {
+        if let Some(count) = self.refused.get(cause.index()) {
+            count.fetch_add(1, Relaxed);
+        }
+    }
+
+    pub(crate) fn accept_error(&self, class: AcceptErrorClass) {
+        let index = AcceptErrorClass::ALL.iter().position(|&listed| listed == class);
+        if let Some(count) = index.and_then(|index| self.errors.get(index)) {
+            count.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// A connection leaves the room for a handler.
+    pub(crate) fn handed_out(&self, room_wait: Duration) {
+        self.handed_out.fetch_add(1, Relaxed);
+        record(&self.room_wait, room_wait);
+    }
+
+    /// A handed-out connection has ended.
+    pub(crate) fn ended(&self, ending: Ending, handler_time: Duration) {
+        record(&self.handler_time, handler_time);
+        match ending {
+            Ending::Done => &self.done,
+            Ending::Failed => &self.failed,
+            Ending::Panicked => &self.panicked,
+            Ending::Cut => &self.cut,
+            Ending::Refused(cause) => return self.refused(cause),
+        }
+        .fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn errors(&self) -> impl Iterator<Item = (AcceptErrorClass, u64)> {
+        AcceptErrorClass::ALL.iter().copied().zip(self.errors.iter().map(|count| count.load(Relaxed)))
+    }
+
+    pub(crate) fn handed_out_so_far(&self) -> u64 {
+        self.handed_out.load(Relaxed)
+    }
+
+    /// Ends are read before beginnings, so that what is still under way never comes out negative.
+    pub(crate) fn report(&self) -> Report {
+        let deaths = |stage: Stage| {
+            let count = |death: Death| {
+                self.dead
+                    .get(stage as usize)
+                    .and_then(|kinds| kinds.get(death.index()))
+                    .map_or(0, |count| count.load(Relaxed))
+            };
+            Deaths { silent: count(Death::Silent), gone: count(Death::Gone), reset: count(Death::Reset) }
+        };
+        let refused = |cause: Cause| self.refused.get(cause.index()).map_or(0, |count| count.load(Relaxed));
+        let served = Served {
+            done: self.done.load(Relaxed),
+            failed: self.failed.load(Relaxed),
+            panicked: self.panicked.load(Relaxed),
+            cut: self.cut.load(Relaxed),
+        };
+        let refused = Refused {
+            full: refused(Cause::Full),
+            too_old: refused(Cause::TooOld),
+            probably_left: refused(Cause::ProbablyLeft),
+            denied: refused(Cause::Denied),
+            closed: refused(Cause::Closed),
+            resources: refused(Cause::Resources),
+            user: refused(Cause::User("")),
+        };
+        let dead_on_arrival = DeadOnArrival { in_queue: deaths(Stage::Queue), in_room: deaths(Stage::Room) };
+        Report { served, refused, dead_on_arrival, accepted: self.accepted.load(Relaxed) }
+    }
+}
+
+/// Buckets of 3 % width up to 2^42 µs, which is 50 days.
+fn microseconds() -> AtomicHistogram {
+    let config = histogram::Config::new(5, 42);
+    #[expect(clippy::expect_used, reason = "the two constants are valid, a test makes one")]
+    AtomicHistogram::with_config(&config.expect("5 bits below 42"))
+}
+
+/// Longer than the last bucket: not recorded, there is no server that waits 50 days.
+pub(crate) fn record(histogram: &AtomicHistogram, value: Duration) {
+    let micros = u64::try_from(value.as_micros()).unwrap_or(u64::MAX);
+    let _out_of_range = histogram.increment(micros);
+}
+
+/// A copy with the same buckets.
+pub(crate) fn empty_copy() -> Histogram {
+    microseconds().load()
+}
+
+impl Ledger {
+    pub(crate) fn kernel_waited(&self, wait: Duration) {
+        record(&self.kernel_wait, wait);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_end_is_entered_once_and_the_sums_meet() {
+        let ledger = Ledger::new();
+        ledger.accepted(17);
+        for cause in Cause::ALL {
+            ledger.refused(cause);
+        }
+        for stage in Stage::ALL {
+            for death in Death::ALL {
+                ledger.dead(stage, death);
+            }
+        }
+        for ending in [Ending::Done, Ending::Failed, Ending::Panicked] {
+            ledger.ended(ending, Duration::from_millis(1));
+        }
+        ledger.ended(Ending::Refused(Cause::User("why")), Duration::ZERO);
+        let report = ledger.report();
+        assert_eq!(report.refused.total(), 8);
+        assert_eq!(report.refused.user, 2);
+        assert_eq!(report.dead_on_arrival.total(), 6);
+        assert_eq!(report.served.total(), 3);
+        assert!(report.is_balanced(), "{report}");
+    }
+}

@@ -1,0 +1,21 @@
+//! What is told to people: counts, samples, events, the final report.
+//!
+//! Owns the ledgers, the ring of notes and the watch thread that publishes both. Never decides
+//! about a connection, and nothing in here but the watch thread calls a subscriber or a recorder on
+//! the acceptor's behalf.
+
+mod ledger;
+mod note;
+#[cfg(feature = "metrics")]
+mod publish;
+mod report;
+mod snapshot;
+mod speak;
+mod watch;
+
+pub(crate) use ledger::{Ending, Ledger};
+pub(crate) use note::{Note, Notes};
+pub use report::{DeadOnArrival, Deaths, Refused, Report, Served};
+pub(crate) use snapshot::distribution;
+pub use snapshot::{Distribution, ListenerSnapshot, Phase, Snapshot};
+pub(crate) use watch::{Subject, start as start_watch};

@@ -1,0 +1,152 @@
+//! What is true now: the answer to [`Handle::snapshot`](crate::Handle::snapshot).
+//!
+//! Owns the shapes. Everything that metrics tell is in here too, so that a program without a
+//! recorder, or with a second version of the facade, misses nothing.
+
+use std::fmt;
+use std::time::Duration;
+
+use anteroom_listener::{AcceptErrorClass, Address, Backlog, Queue};
+use histogram::AtomicHistogram;
+
+use super::report::Report;
+
+/// Where a server stands in its life. It only moves forward.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Phase {
+    /// Being built; the kernel may already queue connections.
+    Starting,
+    /// Accepting and serving.
+    Serving,
+    /// Nothing new comes in; what was accepted or queued is being served.
+    Draining,
+    /// Everything has ended; the report is final.
+    Stopped,
+}
+
+impl Phase {
+    /// The name in metrics and events.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Serving => "serving",
+            Self::Draining => "draining",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.label())
+    }
+}
+
+/// A server at one moment. Taken live: queue depths are read from the kernel by the call.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Snapshot {
+    /// Where it stands in its life.
+    pub phase: Phase,
+    /// Whether accepting is paused by [`Handle::pause`](crate::Handle::pause).
+    pub paused: bool,
+    /// Connections handed out and not yet dropped: permits taken.
+    pub open: usize,
+    /// Connections in the waiting room.
+    pub waiting: usize,
+    /// Age of the oldest connection in the waiting room, counted from its handshake. `None` when
+    /// nobody waits.
+    pub oldest_wait: Option<Duration>,
+    /// Each listener, in the order in which they were given.
+    pub listeners: Vec<ListenerSnapshot>,
+    /// The sums over all listeners.
+    pub report: Report,
+    /// Events that were not spoken because the subscriber was slower than they came. Counts are
+    /// never lost.
+    pub events_lost: u64,
+}
+
+/// One listener at one moment.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ListenerSnapshot {
+    /// Its name: the label `listener` in metrics.
+    pub name: String,
+    /// As bound.
+    pub address: Address,
+    /// Requested and granted.
+    pub backlog: Backlog,
+    /// The accept queue, read now. `None` once the listener is closed.
+    pub queue: Option<Queue>,
+    /// What became of its connections so far.
+    pub report: Report,
+    /// Connections that left the waiting room for a handler or an [`Incoming`](crate::Incoming).
+    pub handed_out: u64,
+    /// Errors of `accept`, by class.
+    pub accept_errors: Vec<(AcceptErrorClass, u64)>,
+    /// Time between the end of the handshake and `accept`.
+    pub kernel_wait: Distribution,
+    /// Time in the waiting room.
+    pub room_wait: Distribution,
+    /// Time between the hand-over and the end of the handler.
+    pub handler_time: Distribution,
+}
+
+/// A distribution of durations since the start. Quantiles are exact to 3 %.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Distribution {
+    /// Values recorded.
+    pub count: u64,
+    /// The median.
+    pub p50: Duration,
+    /// Nine in ten are at most this.
+    pub p90: Duration,
+    /// 99 in 100 are at most this.
+    pub p99: Duration,
+    /// The largest.
+    pub max: Duration,
+}
+
+/// Reads a histogram of microseconds.
+pub(crate) fn distribution(histogram: &AtomicHistogram) -> Distribution {
+    let counts = histogram.load();
+    let total: u64 = counts.iter().map(|bucket| bucket.count()).sum();
+    let at = |share: f64| {
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "a rank")]
+        let rank = ((total as f64) * share).ceil() as u64;
+        let mut seen = 0;
+        let bucket = counts.iter().find(|bucket| {
+            seen += bucket.count();
+            seen >= rank && bucket.count() > 0
+        });
+        bucket.map_or(Duration::ZERO, |bucket| Duration::from_micros(bucket.end()))
+    };
+    if total == 0 {
+        return Distribution::default();
+    }
+    Distribution { count: total, p50: at(0.5), p90: at(0.9), p99: at(0.99), max: at(1.0) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::observe::Ledger;
+
+    #[test]
+    fn quantiles_are_within_three_percent_and_an_empty_one_is_zero() {
+        let ledger = Ledger::new();
+        assert_eq!(distribution(&ledger.kernel_wait), Distribution::default());
+        for millis in 1..=100 {
+            ledger.kernel_waited(Duration::from_millis(millis));
+        }
+        let told = distribution(&ledger.kernel_wait);
+        assert_eq!(told.count, 100);
+        for (quantile, exact) in [(told.p50, 50), (told.p90, 90), (told.p99, 99), (told.max, 100)] {
+            let exact = Duration::from_millis(exact);
+            assert!(quantile >= exact && quantile <= exact.mul_f64(1.035), "{quantile:?} for {exact:?}");
+        }
+    }
+}

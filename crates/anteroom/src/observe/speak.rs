@@ -1,0 +1,138 @@
+//! Notes and samples in words: the events of `docs/events.md`.
+//!
+//! Owns the texts, the levels and the rate of warnings. Runs on the watch's thread only.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use anteroom_listener::AcceptErrorClass;
+use tracing::{debug, error, info, warn};
+
+use super::note::Note;
+use super::snapshot::Snapshot;
+use crate::admit::Cause;
+
+/// At most one warning of a kind in this time; those between are counted into the next.
+const WARNING_EVERY: Duration = Duration::from_secs(1);
+
+/// What a rate of warnings is kept for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Kind {
+    AcceptError(usize, AcceptErrorClass),
+    Refused(usize, Cause),
+    FilterSlow,
+    Drops(usize),
+    Lost,
+}
+
+#[derive(Debug, Default)]
+struct Rate {
+    last: Option<Instant>,
+    held_back: u64,
+}
+
+pub(crate) struct Speaker {
+    listeners: Vec<String>,
+    rates: HashMap<Kind, Rate>,
+    drops: Vec<u64>,
+    lost: u64,
+}
+
+impl Speaker {
+    pub(crate) fn new(listeners: Vec<String>) -> Self {
+        Self { drops: vec![0; listeners.len()], listeners, rates: HashMap::new(), lost: 0 }
+    }
+
+    pub(crate) fn speak(&mut self, note: Note) {
+        match note {
+            Note::Dead { listener, stage, death, peer, age } => {
+                let listener = self.name(listener);
+                debug!(target: "anteroom::dead_on_arrival", listener, %peer, kind = death.label(), stage = stage.label(), ?age,
+                    "the peer had gone before it could be served");
+            }
+            Note::Refused { listener, cause, peer, age } => {
+                let refused = self.rate(Kind::Refused(listener, user_as_one(cause)));
+                let listener = self.name(listener);
+                debug!(target: "anteroom::refused", listener, %peer, %cause, ?age, "connection refused");
+                if let Some(also) = refused {
+                    warn!(target: "anteroom::refusing", listener, %cause, also, "connections are being refused");
+                }
+            }
+            Note::AcceptError { listener, class, error, pause } => {
+                if let Some(also) = self.rate(Kind::AcceptError(listener, class)) {
+                    let listener = self.name(listener);
+                    warn!(target: "anteroom::accept_error", listener, class = class.name(), %error, ?pause, also,
+                        "accept failed");
+                }
+            }
+            Note::ReserveLost => {
+                warn!(target: "anteroom::reserve", "the reserve descriptor was lost to another thread; trying to regain it");
+            }
+            Note::ReserveRegained => info!(target: "anteroom::reserve", "the reserve descriptor is back"),
+            Note::FilterSlow { listener, took } => {
+                if let Some(also) = self.rate(Kind::FilterSlow) {
+                    let listener = self.name(listener);
+                    warn!(target: "anteroom::filter", listener, ?took, also, "the admission filter holds up accepting");
+                }
+            }
+            Note::FilterPanicked { listener } => {
+                let listener = self.name(listener);
+                error!(target: "anteroom::filter", listener, "the admission filter panicked; the connection was refused");
+            }
+            Note::ListenerClosed { listener } => {
+                let listener = self.name(listener);
+                info!(target: "anteroom::listener_closed", listener, "its queue was emptied and the listener closed");
+            }
+            Note::ListenerFailed { listener, error } => {
+                let listener = self.name(listener);
+                error!(target: "anteroom::listener_failed", listener, %error, "the listener is broken");
+            }
+            Note::Phase(phase) => info!(target: "anteroom::phase", phase = phase.label(), "phase"),
+            Note::Paused => info!(target: "anteroom::paused", "accepting is paused; the kernel queues"),
+            Note::Resumed => info!(target: "anteroom::resumed", "accepting goes on"),
+        }
+    }
+
+    /// Says what only samples show: drops of a listener, and notes that were lost.
+    pub(crate) fn look(&mut self, snapshot: &Snapshot) {
+        for (index, listener) in snapshot.listeners.iter().enumerate() {
+            let Some((queue, drops)) = listener.queue.and_then(|queue| Some((queue, queue.drops?))) else { continue };
+            let Some(before) = self.drops.get_mut(index) else { continue };
+            let new = drops.saturating_sub(*before);
+            *before = drops;
+            if new > 0 && self.rate(Kind::Drops(index)).is_some() {
+                warn!(target: "anteroom::dropped", listener = listener.name, new, depth = queue.depth, limit = queue.limit,
+                    "the kernel dropped segments of this listener: its accept queue was full, or a filter refused them");
+            }
+        }
+        let new = snapshot.events_lost - self.lost;
+        if new > 0 && self.rate(Kind::Lost).is_some() {
+            self.lost = snapshot.events_lost;
+            warn!(target: "anteroom::events_lost", new, "the subscriber is slower than the events; counts are complete");
+        }
+    }
+
+    fn name(&self, listener: usize) -> &str {
+        self.listeners.get(listener).map_or("?", String::as_str)
+    }
+
+    /// `Some(held back since)` when it is time to speak of this kind again.
+    fn rate(&mut self, kind: Kind) -> Option<u64> {
+        let rate = self.rates.entry(kind).or_default();
+        let now = Instant::now();
+        if rate.last.is_some_and(|last| now - last < WARNING_EVERY) {
+            rate.held_back += 1;
+            return None;
+        }
+        rate.last = Some(now);
+        Some(std::mem::take(&mut rate.held_back))
+    }
+}
+
+/// The rates are a bounded table: a user's reasons share one entry.
+fn user_as_one(cause: Cause) -> Cause {
+    match cause {
+        Cause::User(_) => Cause::User("user"),
+        other => other,
+    }
+}

@@ -1,0 +1,142 @@
+//! Gathering what a server needs.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anteroom_listener::Listeners;
+use tokio::runtime;
+use tower_service::Service;
+use tracing::Span;
+
+use super::dispatcher::{BoxError, Dispatcher};
+use super::running::Server;
+use super::start::{Common, start};
+use crate::accept::{Candidate, Filter, Verdict};
+use crate::config::Config;
+use crate::connection::{Connection, End, Hooks, Info};
+use crate::lifecycle::{Core, StartError};
+
+type StartLane = Box<dyn FnOnce(Arc<Core>, usize, &runtime::Handle, &Arc<Hooks>) + Send>;
+
+/// Gathers listeners, services and settings; see [`Server::builder`].
+#[derive(Default)]
+pub struct ServerBuilder {
+    common: Common,
+    hooks: Hooks,
+    listeners: Vec<Listeners>,
+    lanes: Vec<StartLane>,
+}
+
+impl fmt::Debug for ServerBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { common, listeners, .. } = self;
+        f.debug_struct("ServerBuilder").field("common", common).field("listeners", listeners).finish_non_exhaustive()
+    }
+}
+
+impl ServerBuilder {
+    /// Replaces every setting; setters that are called later override single ones.
+    #[must_use]
+    pub fn config(mut self, config: Config) -> Self {
+        self.common.config = config;
+        self
+    }
+
+    /// See [`Config::max_connections`].
+    #[must_use]
+    pub fn max_connections(mut self, places: usize) -> Self {
+        self.common.config.max_connections = Some(places);
+        self
+    }
+
+    /// See [`Config::max_waiting`].
+    #[must_use]
+    pub fn max_waiting(mut self, connections: usize) -> Self {
+        self.common.config.max_waiting = connections;
+        self
+    }
+
+    /// See [`Config::max_wait`].
+    #[must_use]
+    pub fn max_wait(mut self, age: Duration) -> Self {
+        self.common.config.max_wait = age;
+        self
+    }
+
+    /// Asks `filter` about every connection that is not dead on arrival, before it may wait.
+    ///
+    /// It runs on the acceptor, so it must not wait for anything: no I/O, no lock that others hold
+    /// for long. It is timed, and calls over 100 µs are spoken of. A panic refuses the connection as
+    /// [`Cause::Denied`](crate::Cause::Denied).
+    #[must_use]
+    pub fn filter(mut self, filter: impl FnMut(&Candidate<'_>) -> Verdict + Send + 'static) -> Self {
+        self.common.filter = Some(Filter::new(filter));
+        self
+    }
+
+    /// The span of each connection, in which its handler runs. The default has its id, listener and
+    /// peer, at level `INFO`, under the target `anteroom::connection`.
+    #[must_use]
+    pub fn make_span(mut self, make_span: impl Fn(&Info) -> Span + Send + Sync + 'static) -> Self {
+        self.hooks.make_span = Some(Box::new(make_span));
+        self
+    }
+
+    /// Called once for each served connection, at its end, wherever its task is by then.
+    #[must_use]
+    pub fn on_end(mut self, on_end: impl Fn(&Info, &End) + Send + Sync + 'static) -> Self {
+        self.hooks.on_end = Some(Box::new(on_end));
+        self
+    }
+
+    /// `accept` fails with what `faults` gives, and is asked itself whenever that is `None`.
+    #[cfg(feature = "test-util")]
+    #[must_use]
+    pub fn inject_accept_errors(
+        mut self,
+        faults: impl FnMut() -> Option<std::io::Error> + Send + 'static,
+    ) -> Self {
+        self.common.faults = Some(super::start::FaultSource(Box::new(faults)));
+        self
+    }
+
+    /// Serves `listeners` with `service`. Each call has a lane of the waiting room and a dispatcher
+    /// of its own, so that no service is held up by another one that is not ready.
+    ///
+    /// The service is asked with `poll_ready` when a connection waits, and called when it is ready:
+    /// tower's layers are real back-pressure. It is called from one task, so it need be neither
+    /// `Clone` nor `Sync`. The futures of its calls run in tasks of their own.
+    ///
+    /// An error of `poll_ready` is final by tower's contract: the server then drains and ends with
+    /// [`ServeError::Service`](crate::ServeError::Service). Errors and panics of single connections
+    /// are counted and end nothing else.
+    #[must_use]
+    pub fn serve<S>(mut self, listeners: impl Into<Listeners>, service: S) -> Self
+    where
+        S: Service<Connection, Response = (), Error: Into<BoxError>, Future: Send + 'static> + Send + 'static,
+    {
+        self.listeners.push(listeners.into());
+        self.lanes.push(Box::new(move |core, lane, runtime, hooks| {
+            #[expect(clippy::let_underscore_future, reason = "it ends by itself, and its drop tells if it cannot")]
+            let _ = runtime.spawn(Dispatcher::new(core, lane, service, runtime.clone(), Arc::clone(hooks)));
+        }));
+        self
+    }
+
+    /// Starts accepting and serving, at once.
+    ///
+    /// # Errors
+    /// [`StartError::NoRuntime`] outside a tokio runtime, [`StartError::NothingToServe`] without a
+    /// listener, [`StartError::Setting`] for a setting that cannot be meant,
+    /// [`StartError::Resources`] when a thread or a descriptor cannot be had.
+    pub fn start(self) -> Result<Server, StartError> {
+        let runtime = runtime::Handle::try_current().map_err(|_| StartError::NoRuntime)?;
+        let core = start(self.common, self.listeners)?;
+        let hooks = Arc::new(self.hooks);
+        for (lane, start_lane) in self.lanes.into_iter().enumerate() {
+            start_lane(Arc::clone(&core), lane, &runtime, &hooks);
+        }
+        Ok(Server::new(core))
+    }
+}

@@ -1,0 +1,134 @@
+//! One lane's dispatcher: when somebody waits, ask the service, then take, then call.
+//!
+//! Owns the service. Never takes before the service is ready, and never asks a service that has
+//! nothing to do: a ready service may hold a permit that others wait for.
+
+use std::error::Error;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker, ready};
+
+use tokio::runtime;
+use tower_service::Service;
+use tracing::debug;
+
+use crate::connection::{Connection, Handling, Hooks, spawn};
+use crate::gate::{CountedBy, Doorstep, Gate};
+use crate::lifecycle::{Core, Failure};
+
+pub(super) type BoxError = Box<dyn Error + Send + Sync>;
+
+/// Connections handed out before the dispatcher lets others run.
+const AT_ONCE: usize = 64;
+
+pub(super) struct Dispatcher<S> {
+    core: Arc<Core>,
+    lane: usize,
+    service: S,
+    bell: Waker,
+    runtime: runtime::Handle,
+    hooks: Arc<Hooks>,
+    over: bool,
+}
+
+impl<S> Dispatcher<S> {
+    pub(super) fn new(core: Arc<Core>, lane: usize, service: S, runtime: runtime::Handle, hooks: Arc<Hooks>) -> Self {
+        let bell = Waker::from(Arc::new(Bell { gate: Arc::clone(&core.gate), lane }));
+        Self { core, lane, service, bell, runtime, hooks, over: false }
+    }
+}
+
+/// Nothing in it is pinned: the service is called through `&mut`.
+impl<S> Unpin for Dispatcher<S> {}
+
+impl<S> Future for Dispatcher<S>
+where
+    S: Service<Connection, Response = (), Error: Into<BoxError>, Future: Send + 'static>,
+{
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.get_mut();
+        let core = Arc::clone(&this.core);
+        for _ in 0..AT_ONCE {
+            if ready!(core.gate.poll_someone(this.lane, cx)) == Doorstep::End {
+                this.over = true;
+                return Poll::Ready(());
+            }
+            if let Err(error) = ready!(this.poll_service(cx)) {
+                this.over = true;
+                core.fail(Failure::Service(error));
+                core.gate.abandon(this.lane);
+                return Poll::Ready(());
+            }
+            // Who was there may have left meanwhile; the readiness then waits for the next.
+            let Some(handed) = core.gate.take(this.lane, CountedBy::Task) else { continue };
+            match Connection::hand_over(&core.gate, &core.life.draining, handed) {
+                Ok(connection) => this.call(connection),
+                Err(error) => debug!(target: "anteroom::refused", %error, "the runtime's driver did not take it"),
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+impl<S> Dispatcher<S>
+where
+    S: Service<Connection, Response = (), Error: Into<BoxError>, Future: Send + 'static>,
+{
+    fn poll_service(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Arc<dyn Error + Send + Sync>>> {
+        loop {
+            let service = &mut self.service;
+            let bell = &self.bell;
+            let ask = || service.poll_ready(&mut Context::from_waker(bell));
+            match catch_unwind(AssertUnwindSafe(ask)) {
+                Ok(Poll::Ready(Ok(()))) => return Poll::Ready(Ok(())),
+                Ok(Poll::Ready(Err(error))) => return Poll::Ready(Err(error.into().into())),
+                Ok(Poll::Pending) => ready!(self.core.gate.poll_ring(self.lane, cx)),
+                Err(_) => {
+                    let error: BoxError = "the service panicked in poll_ready".into();
+                    return Poll::Ready(Err(error.into()));
+                }
+            }
+        }
+    }
+
+    fn call(&mut self, connection: Connection) {
+        let wire = connection.wire();
+        let mut handling = Handling::new(&connection, &self.hooks);
+        let service = &mut self.service;
+        if let Some(future) = handling.contain(|| service.call(connection)) {
+            spawn(&self.runtime, handling, wire, future);
+        }
+    }
+}
+
+impl<S> Drop for Dispatcher<S> {
+    /// Dropped before its end: the runtime is gone.
+    fn drop(&mut self) {
+        if !self.over {
+            self.core.fail(Failure::RuntimeGone);
+            self.core.gate.abandon(self.lane);
+        }
+    }
+}
+
+/// What a service wakes when it may be ready. It rings at the acceptor, which wakes the dispatcher
+/// from outside the runtime: a worker that woke it directly and then blocked would keep it to itself.
+struct Bell {
+    gate: Arc<Gate>,
+    lane: usize,
+}
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.gate.ring(self.lane);
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.gate.ring(self.lane);
+    }
+}

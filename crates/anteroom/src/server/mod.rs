@@ -1,0 +1,15 @@
+//! Listeners and services joined: where the rooms meet.
+//!
+//! Owns the builders, the dispatchers and the taking end. What each part does is decided elsewhere.
+
+mod builder;
+mod dispatcher;
+mod incoming;
+mod running;
+mod service_fn;
+mod start;
+
+pub use self::builder::ServerBuilder;
+pub use self::incoming::{Incoming, IncomingBuilder};
+pub use self::running::Server;
+pub use self::service_fn::{ServiceFn, service_fn};

@@ -1,0 +1,97 @@
+//! Putting the parts together and setting them going.
+
+use std::io;
+use std::sync::Arc;
+
+use anteroom_listener::{Listeners, Poller};
+use tokio::runtime;
+
+use crate::accept::{Acceptor, Filter, Parts, start_task, start_thread};
+use crate::config::{AcceptOn, Config};
+use crate::gate::{Gate, Plan, Port};
+use crate::lifecycle::{Core, Life, StartError};
+use crate::observe::{Note, Notes, Phase, Subject, start_watch};
+
+/// What both builders gather.
+#[derive(Debug, Default)]
+pub(super) struct Common {
+    pub(super) config: Config,
+    pub(super) filter: Option<Filter>,
+    #[cfg(feature = "test-util")]
+    pub(super) faults: Option<FaultSource>,
+}
+
+/// Sets the acceptor going, and the watch. The takers may start afterwards: what comes meanwhile
+/// waits in the room.
+pub(super) fn start(common: Common, lanes: Vec<Listeners>) -> Result<Arc<Core>, StartError> {
+    let Common { config, filter, .. } = common;
+    config.check()?;
+    if lanes.is_empty() || lanes.iter().any(Listeners::is_empty) {
+        return Err(StartError::NothingToServe);
+    }
+    let runtime = match config.accept_on {
+        AcceptOn::Thread => None,
+        AcceptOn::Task => Some(runtime::Handle::try_current().map_err(|_| StartError::NoRuntime)?),
+    };
+    let poller = Poller::new().map_err(|source| StartError::Resources { what: "the epoll set", source })?;
+    let core = assemble(config, lanes, poller);
+    let parts = Parts {
+        core: Arc::clone(&core),
+        filter,
+        #[cfg(feature = "test-util")]
+        faults: common.faults.map(|faults| faults.0),
+    };
+    let acceptor = Acceptor::new(parts)
+        .map_err(|source| StartError::Resources { what: "the acceptor's descriptors", source })?;
+    let watched = Arc::clone(&core);
+    start_watch(Subject {
+        notes: core.gate.shared_notes(),
+        ledgers: core.gate.ports().iter().map(|port| Arc::clone(&port.ledger)).collect(),
+        snapshot: Box::new(move || watched.snapshot()),
+    })
+    .map_err(|source| StartError::Resources { what: "the watch's thread", source })?;
+    // A start that fails drops the acceptor, which ends what has begun.
+    match runtime {
+        None => start_thread(acceptor)
+            .map_err(|source| StartError::Resources { what: "the acceptor's thread", source })?,
+        Some(runtime) => start_task(acceptor, &runtime).map_err(|source| match source.kind() {
+            io::ErrorKind::Unsupported => StartError::TaskUnsupported,
+            _ => StartError::Resources { what: "the acceptor's task", source },
+        })?,
+    }
+    if core.life.enter(Phase::Serving) {
+        core.gate.notes().leave(Note::Phase(Phase::Serving));
+    }
+    Ok(core)
+}
+
+fn assemble(config: Config, lanes: Vec<Listeners>, poller: Poller) -> Arc<Core> {
+    let lane_count = lanes.len();
+    let numbered = lanes.into_iter().enumerate();
+    let ports = numbered
+        .flat_map(|(lane, listeners)| {
+            listeners.into_iter().map(move |listener| Arc::new(Port::new(listener, lane)))
+        })
+        .collect();
+    let plan = Plan {
+        ports,
+        lanes: lane_count,
+        limits: config.limits(),
+        judge: config.judge(),
+        refusal: config.refusal,
+        notes: Arc::new(Notes::default()),
+        accept_on: config.accept_on,
+    };
+    Arc::new(Core { gate: Arc::new(Gate::new(plan, poller)), life: Arc::new(Life::new()), config })
+}
+
+/// Injected faults, with a name to print.
+#[cfg(feature = "test-util")]
+pub(super) struct FaultSource(pub(super) crate::accept::Faults);
+
+#[cfg(feature = "test-util")]
+impl std::fmt::Debug for FaultSource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("FaultSource")
+    }
+}
