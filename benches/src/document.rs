@@ -5,7 +5,7 @@
 
 use crate::{
     args::Bench,
-    figures::{CLOSED, COMPARED, Figure, Figures, OPEN},
+    figures::{CLOSED, COMPARED, Figure, Figures, OPEN, OTHERS},
     round::per_traced,
 };
 use anteroom_load::{
@@ -26,6 +26,14 @@ pub(crate) fn write(
     syscalls: &[(Peer, Syscalls)],
 ) -> String {
     let mut text = head(machine, bench);
+    if let Some(others) = figures.spread_of_all(OTHERS) {
+        let _ = writeln!(
+            text,
+            "\nBeside server and client the machine was busy with other things on {others:.*} cores, median of the \
+             measurements.",
+            OTHERS.digits,
+        );
+    }
     for protocol in [Protocol::Raw, Protocol::Http] {
         let peers: Vec<_> = figures.peers().filter(|peer| peer.protocol() == protocol).collect();
         if peers.is_empty() {

@@ -54,6 +54,9 @@ pub(crate) const OPEN: &[Figure] = &[
     Figure { title: "client's own lag p99, µs", digits: 0, read: |measured| micros(measured.open.lag_p99) },
 ];
 
+/// How quiet the machine was.
+pub(crate) const OTHERS: Figure = Figure { title: "", digits: 2, read: |measured| measured.others };
+
 /// Those that are compared, as ratios to the baseline.
 pub(crate) const COMPARED: &[Figure] = &[
     Figure { title: "connections/s", digits: 2, read: |measured| measured.closed.per_second },
@@ -100,6 +103,11 @@ impl Figures {
         Spread::of_ratios(&self.values(peer, figure), &base)
     }
 
+    /// The median over all rounds of all servers.
+    pub(crate) fn spread_of_all(&self, figure: Figure) -> Option<Spread> {
+        Spread::of(self.rounds.iter().flat_map(|(_, rounds)| rounds).map(figure.read))
+    }
+
     /// Connections without an answer, over all rounds.
     pub(crate) fn failed(&self, peer: Peer) -> u64 {
         self.of(peer).iter().map(|measured| measured.closed.failed + measured.open.failed).sum()
@@ -139,6 +147,7 @@ pub(crate) mod tests {
                 lag_p99: at(10),
                 failed: 1,
             },
+            others: 0.1,
         }
     }
 

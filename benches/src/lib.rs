@@ -43,7 +43,7 @@ fn run(bench: &Bench) -> io::Result<()> {
     let mut figures = Figures::new(&peers);
     for round in 0..bench.rounds {
         for peer in in_turn(&peers, round) {
-            say(&format!("round {} of {}: {peer:14}", round + 1, bench.rounds))?;
+            say(&format!("round {} of {}: {peer:17}  ", round + 1, bench.rounds))?;
             let measured = round::measure(peer, bench)?;
             say(&format!("{measured}\n"))?;
             figures.add(peer, measured);

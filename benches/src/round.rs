@@ -5,12 +5,15 @@
 
 use crate::args::Bench;
 use anteroom_load::{
-    client::{ClosedLoop, Latencies, OpenLoop, Schedule, Until},
-    measure::{Syscalls, Usage, count_syscalls},
+    client::{ClosedLoop, OpenLoop, Schedule, Until},
+    measure::{Syscalls, Usage, busy_cores, count_syscalls},
     peer::Peer,
     process::ServerProcess,
 };
-use std::{fmt, io, time::Duration};
+use std::{
+    fmt, io,
+    time::{Duration, Instant},
+};
 
 /// Connections before anything is measured: threads have started, memory is there.
 const WARM_UP: u64 = 2_000;
@@ -23,6 +26,8 @@ const TRACED: u64 = 2_000;
 pub(crate) struct Measured {
     pub(crate) closed: Closed,
     pub(crate) open: Open,
+    /// Cores that were busy with neither the server nor the client, on average.
+    pub(crate) others: f64,
 }
 
 /// As many connections as client and server manage together.
@@ -61,6 +66,9 @@ impl fmt::Display for Measured {
             self.open.p99,
             self.open.p999,
         )?;
+        if self.others > 0.1 {
+            write!(f, ", others on {:.1} cores", self.others)?;
+        }
         let failed = self.closed.failed + self.open.failed;
         if failed > 0 { write!(f, ", {failed} failed") } else { Ok(()) }
     }
@@ -71,9 +79,18 @@ pub(crate) fn measure(peer: Peer, bench: &Bench) -> io::Result<Measured> {
     let server = ServerProcess::start(["serve", peer.name()])?;
     let closed_loop = closed_loop(peer, &server, bench);
     closed_loop.run(Until::Ended(WARM_UP))?;
+    let (begun, busy, ours) = (Instant::now(), busy_cores()?, ours(&server)?);
     let closed = closed(&server, &closed_loop, bench.length())?;
     let open = open(peer, &server, bench)?;
-    Ok(Measured { closed, open })
+    let busy = (busy_cores()?.saturating_sub(busy)).as_secs_f64();
+    let ours = (self::ours(&server)?.saturating_sub(ours)).as_secs_f64();
+    let others = (busy - ours).max(0.0) / begun.elapsed().as_secs_f64();
+    Ok(Measured { closed, open, others })
+}
+
+/// Time that server and client have spent on the cores.
+fn ours(server: &ServerProcess) -> io::Result<Duration> {
+    Ok(Usage::of(server.pid())?.cpu + Usage::of_this_thread()?.cpu)
 }
 
 /// The system calls of `TRACED` connections. `Ok(None)`: they cannot be counted here.
@@ -121,15 +138,14 @@ fn open(peer: Peer, server: &ServerProcess, bench: &Bench) -> io::Result<Open> {
     let before = Usage::of(server.pid())?;
     let run = open_loop.run()?;
     let used = Usage::of(server.pid())? - before;
-    let percentile = |latencies: &Latencies, percent| latencies.percentile(percent);
     Ok(Open {
         per_second: run.answered as f64 / run.elapsed.as_secs_f64().max(f64::MIN_POSITIVE),
         server_micros: used.cpu_micros_per(run.answered),
         switches: used.switches_per(run.answered),
-        p50: percentile(&run.latencies, 50.0),
-        p99: percentile(&run.latencies, 99.0),
-        p999: percentile(&run.latencies, 99.9),
-        lag_p99: percentile(&run.lag, 99.0),
+        p50: run.latencies.percentile(50.0),
+        p99: run.latencies.percentile(99.0),
+        p999: run.latencies.percentile(99.9),
+        lag_p99: run.lag.percentile(99.0),
         failed: run.failed,
     })
 }

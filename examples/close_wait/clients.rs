@@ -7,7 +7,7 @@ use crate::{
     calls::{Counts, monotonic_nanos},
     outcome::Live,
     plan::{ARRIVALS, Kind, PATIENCE, WORKERS},
-    servers::{Speaks, from_line},
+    servers::{Report, Speaks},
 };
 use anteroom_load::{
     client::{Crowd, CrowdTally, Exchange, Leaver, Schedule, ask, connect_from},
@@ -60,7 +60,7 @@ pub(crate) fn block(process: &mut ServerProcess, target: &Target) -> io::Result<
 fn until(process: &mut ServerProcess, reached: impl Fn(Counts) -> bool) -> io::Result<()> {
     let end = Instant::now() + BOUND;
     while Instant::now() < end {
-        if reached(from_line(&process.ask("kick")?)?.0) {
+        if reached(Report::from_line(&process.ask("kick")?)?.counts) {
             return Ok(());
         }
         thread::sleep(Duration::from_millis(5));

@@ -34,13 +34,20 @@ pub(crate) fn table(outcomes: &[Outcome]) -> Vec<String> {
         row("  dropped by the full queue (segments)", &|outcome| or_dash(outcome.queue.drops)),
         row("CLOSE_WAIT that no process owns", &|outcome| outcome.sockets.close_wait_unowned.to_string()),
         row("  the most that were seen", &|outcome| outcome.most_close_wait.to_string()),
-        row("clients that connected and gave up", &|outcome| outcome.tally.left.iter().sum::<u64>().to_string()),
+        row("clients that connected and gave up", &|outcome| {
+            outcome.tally.left.iter().sum::<u64>().to_string()
+        }),
         row("clients that could not even connect", &|outcome| outcome.turned_away().to_string()),
     ];
     lines.push("handler calls for clients that had left, who".into());
     for kind in Kind::LEAVE {
         let title = kind.leaving().map(|leaving| format!("  {leaving}")).unwrap_or_default();
         lines.push(row(&title, &|outcome| outcome.counts.connections_of(kind).to_string()));
+    }
+    lines.push("kept from the handlers, by the server's own account, who".into());
+    for (index, kind) in Kind::LEAVE.into_iter().enumerate() {
+        let title = kind.leaving().map(|leaving| format!("  {leaving}")).unwrap_or_default();
+        lines.push(row(&title, &|outcome| or_dash(outcome.kept.and_then(|kept| kept.get(index).copied()))));
     }
     lines.push(row("requests handled for nobody", &|outcome| outcome.dead_requests().to_string()));
     lines.push(row("first live answer after the stall", &|outcome| answer(outcome.first_live_answer())));

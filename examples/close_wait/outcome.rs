@@ -3,7 +3,12 @@
 //! Owns: the figures side by side, and the few that follow from several.
 //! Never: where they come from.
 
-use crate::{calls::Counts, plan::Kind, queue::Queue, servers::Server};
+use crate::{
+    calls::Counts,
+    plan::Kind,
+    queue::Queue,
+    servers::{Report, Server},
+};
 use anteroom_load::{client::CrowdTally, measure::PortSockets};
 use std::time::Duration;
 
@@ -15,6 +20,8 @@ pub(crate) struct Outcome {
     pub(crate) counts: Counts,
     /// Read by the server from its own listener.
     pub(crate) queue: Queue,
+    /// Told by the server, if it knows: who left and was kept from the handlers, in the order of `Kind::LEAVE`.
+    pub(crate) kept: Option<[u64; 3]>,
     /// Read from the kernel's table.
     pub(crate) sockets: PortSockets,
     pub(crate) deepest: u64,
@@ -47,6 +54,7 @@ impl Outcome {
             server,
             counts: Counts::default(),
             queue: Queue::default(),
+            kept: None,
             sockets: PortSockets::default(),
             deepest: 0,
             most_close_wait: 0,
@@ -57,9 +65,9 @@ impl Outcome {
     }
 
     /// Takes in one more look.
-    pub(crate) fn look(&mut self, counts: Counts, queue: Queue, sockets: PortSockets) {
-        self.counts = counts;
-        self.queue = queue;
+    pub(crate) fn look(&mut self, report: Report, sockets: PortSockets) {
+        let Report { counts, queue, kept } = report;
+        (self.counts, self.queue, self.kept) = (counts, queue, kept);
         self.sockets = sockets;
         // Two readings of the same thing; the deeper one was true at its moment.
         self.deepest = self.deepest.max(sockets.queued).max(queue.depth.unwrap_or(0));

@@ -6,8 +6,9 @@
 use crate::{
     calls::{CALLS, Counts},
     plan::{Kind, WORKERS},
-    queue::{self, Queue},
+    queue::{Gauge, Queue},
 };
+use anteroom::{Connection, service_fn};
 use anteroom_load::process::{ParentGone, answer_parent};
 use axum::{
     Router,
@@ -27,6 +28,7 @@ use tokio::{
 pub(crate) enum Server {
     PlainTokio,
     PlainAxum,
+    AnteroomRaw,
 }
 
 /// What the clients say.
@@ -37,12 +39,13 @@ pub(crate) enum Speaks {
 }
 
 impl Server {
-    pub(crate) const ALL: &[Self] = &[Self::PlainTokio, Self::PlainAxum];
+    pub(crate) const ALL: &[Self] = &[Self::PlainTokio, Self::PlainAxum, Self::AnteroomRaw];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::PlainTokio => "tokio loop",
             Self::PlainAxum => "axum::serve",
+            Self::AnteroomRaw => "Anteroom",
         }
     }
 
@@ -50,12 +53,13 @@ impl Server {
     pub(crate) fn policy(self) -> &'static str {
         match self {
             Self::PlainTokio | Self::PlainAxum => "none",
+            Self::AnteroomRaw => "patience 1 s",
         }
     }
 
     pub(crate) fn speaks(self) -> Speaks {
         match self {
-            Self::PlainTokio => Speaks::Raw,
+            Self::PlainTokio | Self::AnteroomRaw => Speaks::Raw,
             Self::PlainAxum => Speaks::Http,
         }
     }
@@ -64,6 +68,7 @@ impl Server {
     pub(crate) fn guards(self) -> Guards {
         match self {
             Self::PlainTokio | Self::PlainAxum => Guards::Nothing,
+            Self::AnteroomRaw => Guards::Queue,
         }
     }
 }
@@ -84,6 +89,7 @@ pub(crate) fn serve(name: &str) -> io::Result<()> {
         match server {
             Server::PlainTokio => plain_tokio().await,
             Server::PlainAxum => plain_axum().await,
+            Server::AnteroomRaw => anteroom_raw().await,
         }
     });
     shut_down(runtime);
@@ -97,7 +103,7 @@ fn shut_down(runtime: Runtime) {
 
 async fn plain_tokio() -> io::Result<()> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
-    let parent_gone = answer(listener.local_addr()?)?;
+    let parent_gone = answer(listener.local_addr()?, Gauge::on(&listener)?, None)?;
     let accept = async {
         loop {
             let (stream, peer) = listener.accept().await?;
@@ -110,8 +116,24 @@ async fn plain_tokio() -> io::Result<()> {
 
 async fn plain_axum() -> io::Result<()> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
-    let parent_gone = answer(listener.local_addr()?)?;
+    let parent_gone = answer(listener.local_addr()?, Gauge::on(&listener)?, None)?;
     until(parent_gone, axum::serve(Shown(listener), router())).await
+}
+
+async fn anteroom_raw() -> io::Result<()> {
+    let listener = anteroom::Listener::bind("127.0.0.1:0")?;
+    let (address, gauge) = (tcp(listener.local_addr())?, Gauge::on(&listener)?);
+    let service = service_fn(|connection: Connection| {
+        let kind = connection.peer_addr().ip().and_then(Kind::of_source);
+        echo(connection, kind)
+    });
+    let server = anteroom::Server::builder().serve(listener, service).start()?;
+    let parent_gone = answer(address, gauge, Some(server.handle()))?;
+    until(parent_gone, async { Ok(server.await.map(drop)?) }).await
+}
+
+fn tcp(address: &anteroom::Address) -> io::Result<SocketAddr> {
+    address.tcp().ok_or_else(|| io::Error::other("not a TCP address"))
 }
 
 async fn until(parent_gone: ParentGone, serve: impl IntoFuture<Output = io::Result<()>>) -> io::Result<()> {
@@ -176,32 +198,62 @@ impl<L: Listener<Addr = SocketAddr>> Connected<IncomingStream<'_, Shown<L>>> for
 
 /// Answers the stage from a thread of its own. `kick` wakes an idle worker from outside: without it, the first
 /// blocked worker may be the one that polls for I/O, and then nobody would bring the second blocker its request.
-fn answer(address: SocketAddr) -> io::Result<ParentGone> {
+fn answer(address: SocketAddr, gauge: Gauge, anteroom: Option<anteroom::Handle>) -> io::Result<ParentGone> {
     let runtime = Handle::current();
     answer_parent(address, move |question| {
         if question == "kick" {
             runtime.spawn(async {});
         }
-        to_line(CALLS.report(), queue::of_port(address.port()))
+        Report { counts: CALLS.report(), queue: gauge.read(), kept: anteroom.as_ref().map(kept) }.to_line()
     })
 }
 
-fn to_line(counts: Counts, queue: Queue) -> String {
-    let queue = [queue.depth, queue.limit, queue.drops].map(|figure| match figure {
-        Some(figure) => figure.to_string(),
-        None => "-".into(),
-    });
-    let counts: Vec<_> = counts.to_numbers().map(|number| number.to_string()).collect();
-    format!("{} {}", queue.join(" "), counts.join(" "))
+/// Anteroom's own account of those that it kept from the handlers, in the order of `Kind::LEAVE`.
+fn kept(anteroom: &anteroom::Handle) -> [u64; 3] {
+    let report = anteroom.snapshot().report;
+    let (queue, room) = (report.dead_on_arrival.in_queue, report.dead_on_arrival.in_room);
+    [
+        queue.silent + room.silent,
+        queue.reset + room.reset,
+        queue.gone + room.gone + report.refused.probably_left,
+    ]
 }
 
-/// The other end of the line: what [`serve`]'s answers mean.
-pub(crate) fn from_line(line: &str) -> io::Result<(Counts, Queue)> {
-    let mut fields = line.split(' ');
-    let mut figure = || fields.next().and_then(|field| field.parse().ok());
-    let queue = Queue { depth: figure(), limit: figure(), drops: figure() };
-    let counts = Counts::from_numbers(fields.map_while(|field| field.parse().ok()));
-    counts.map(|counts| (counts, queue)).ok_or_else(|| io::Error::other(format!("not a report: {line:?}")))
+/// What a server says of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Report {
+    pub(crate) counts: Counts,
+    pub(crate) queue: Queue,
+    pub(crate) kept: Option<[u64; 3]>,
+}
+
+impl Report {
+    /// Numbers in one line; `-` for what is not known.
+    fn to_line(self) -> String {
+        let kept = self.kept.map_or([None; 3], |kept| kept.map(Some));
+        let unsure = [self.queue.depth, self.queue.limit, self.queue.drops].into_iter().chain(kept);
+        let numbers = unsure.chain(self.counts.to_numbers().map(Some));
+        let words: Vec<_> =
+            numbers.map(|number| number.map_or_else(|| "-".into(), |number| number.to_string())).collect();
+        words.join(" ")
+    }
+
+    /// The other end of the line.
+    pub(crate) fn from_line(line: &str) -> io::Result<Self> {
+        let mut fields = line.split(' ');
+        let mut figure = || fields.next().and_then(|field| field.parse().ok());
+        let queue = Queue { depth: figure(), limit: figure(), drops: figure() };
+        let kept = [figure(), figure(), figure()];
+        let kept = if let [Some(silent), Some(reset), Some(sent)] = kept {
+            Some([silent, reset, sent])
+        } else {
+            None
+        };
+        let counts = Counts::from_numbers(fields.map_while(|field| field.parse().ok()));
+        counts
+            .map(|counts| Self { counts, queue, kept })
+            .ok_or_else(|| io::Error::other(format!("not a report: {line:?}")))
+    }
 }
 
 #[cfg(test)]
@@ -209,10 +261,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_kernel_does_not_tell_stays_untold() {
+    fn what_is_not_known_stays_unknown() {
         let queue = Queue { depth: Some(3), limit: None, drops: Some(0) };
-        let line = to_line(Counts::default(), queue);
-        assert_eq!(from_line(&line).unwrap(), (Counts::default(), queue));
-        assert!(from_line("3 4 5 6").is_err());
+        for kept in [None, Some([1, 2, 3])] {
+            let report = Report { counts: Counts::default(), queue, kept };
+            assert_eq!(Report::from_line(&report.to_line()).unwrap(), report);
+        }
+        assert!(Report::from_line("3 4 5 6 7 8 9").is_err());
     }
 }

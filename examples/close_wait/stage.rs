@@ -8,7 +8,7 @@ use crate::{
     outcome::{Live, Outcome},
     plan::{self, ASKS_BEFORE_END, PATIENCE, STALL, WORKERS},
     screen::Screen,
-    servers::{Guards, Server, from_line},
+    servers::{Guards, Report, Server},
     verdict::Verdict,
 };
 use anteroom_load::{client::CrowdTally, measure::TcpTable, process::ServerProcess};
@@ -137,8 +137,8 @@ fn moment(elapsed: Duration, outcomes: &[Outcome]) -> String {
 fn look(actors: &mut [Actor]) -> io::Result<()> {
     let table = TcpTable::read()?;
     for actor in actors {
-        let (counts, queue) = from_line(&actor.process.ask("report")?)?;
-        actor.outcome.look(counts, queue, table.port(actor.process.address().port()));
+        let report = Report::from_line(&actor.process.ask("report")?)?;
+        actor.outcome.look(report, table.port(actor.process.address().port()));
     }
     Ok(())
 }

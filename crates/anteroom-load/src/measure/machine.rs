@@ -3,7 +3,7 @@
 //! Owns: reading it.
 //! Never: who owns the machine or what it is called.
 
-use std::{fmt, fs};
+use std::{fmt, fs, io, time::Duration};
 
 /// What a reader must know to compare.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,6 +53,30 @@ impl fmt::Display for Machine {
     }
 }
 
+/// Time that all cores together have spent on anything since the start, what a hypervisor took from them
+/// included.
+///
+/// # Errors
+///
+/// The kernel does not tell.
+///
+/// # Platform
+///
+/// Linux: the first line of `/proc/stat`, to the clock tick (10 ms).
+pub fn busy_cores() -> io::Result<Duration> {
+    let stat = fs::read_to_string("/proc/stat")?;
+    let ticks = busy_ticks(&stat).ok_or_else(|| io::Error::other("cannot read the machine's stat"))?;
+    Ok(Duration::from_millis(ticks * 1_000 / rustix::param::clock_ticks_per_second()))
+}
+
+/// `cpu user nice system idle iowait irq softirq steal guest guest_nice`; the last two are in the first two.
+fn busy_ticks(stat: &str) -> Option<u64> {
+    let all = stat.lines().next()?.strip_prefix("cpu ")?;
+    let fields: Vec<u64> = all.split_whitespace().map_while(|field| field.parse().ok()).take(8).collect();
+    let [user, nice, system, _idle, _iowait, irq, softirq, steal] = fields.try_into().ok()?;
+    Some(user + nice + system + irq + softirq + steal)
+}
+
 fn field(text: &str, name: &str) -> Option<String> {
     text.lines().find_map(|line| {
         let (key, value) = line.split_once(':')?;
@@ -76,6 +100,14 @@ mod tests {
             field("MemTotal:       24608532 kB\n", "MemTotal").as_deref().and_then(kib),
             Some(24_608_532)
         );
+    }
+
+    #[test]
+    fn idling_is_not_being_busy() {
+        let stat = "cpu  100 20 300 9999 50 3 40 7 30 2\ncpu0 1 2 3 4 5 6 7 8 9 10\n";
+        assert_eq!(busy_ticks(stat), Some(470));
+        assert_eq!(busy_ticks("intr 5"), None);
+        assert!(busy_cores().unwrap() > Duration::ZERO);
     }
 
     #[test]

@@ -8,7 +8,7 @@ mod sockets;
 mod syscalls;
 mod usage;
 
-pub use machine::Machine;
+pub use machine::{Machine, busy_cores};
 pub use sockets::{PortSockets, TcpTable};
 pub use syscalls::{Syscalls, count_syscalls};
 pub use usage::Usage;

@@ -7,6 +7,7 @@ mod http;
 mod raw;
 
 use crate::client::Exchange;
+use anteroom::AcceptOn;
 use std::{fmt, io, str::FromStr};
 
 /// A server to measure.
@@ -17,6 +18,12 @@ pub enum Peer {
     Tokio,
     /// The same on the current-thread runtime.
     TokioCurrent,
+    /// [`anteroom::Server`] with its defaults.
+    Anteroom,
+    /// The plain loop with [`anteroom::Incoming`] in the listener's place.
+    AnteroomIncoming,
+    /// [`anteroom::Server`] that accepts in a task of the runtime instead of on a thread of its own.
+    AnteroomTask,
     /// `axum::serve` on a plain `tokio::net::TcpListener`.
     Axum,
 }
@@ -61,13 +68,24 @@ impl fmt::Display for Protocol {
 
 impl Peer {
     /// Every server.
-    pub const ALL: &[Self] = &[Self::Tokio, Self::TokioCurrent, Self::Axum];
+    pub const ALL: &[Self] = &[
+        Self::Tokio,
+        Self::TokioCurrent,
+        Self::Anteroom,
+        Self::AnteroomIncoming,
+        Self::AnteroomTask,
+        Self::Axum,
+    ];
 
     /// What it speaks.
     #[must_use]
     pub fn protocol(self) -> Protocol {
         match self {
-            Self::Tokio | Self::TokioCurrent => Protocol::Raw,
+            Self::Tokio
+            | Self::TokioCurrent
+            | Self::Anteroom
+            | Self::AnteroomIncoming
+            | Self::AnteroomTask => Protocol::Raw,
             Self::Axum => Protocol::Http,
         }
     }
@@ -78,6 +96,9 @@ impl Peer {
         match self {
             Self::Tokio => "tokio",
             Self::TokioCurrent => "tokio-current",
+            Self::Anteroom => "anteroom",
+            Self::AnteroomIncoming => "anteroom-incoming",
+            Self::AnteroomTask => "anteroom-task",
             Self::Axum => "axum",
         }
     }
@@ -88,6 +109,9 @@ impl Peer {
         match self {
             Self::Tokio => "plain `tokio::net::TcpListener` loop, multi-thread runtime",
             Self::TokioCurrent => "the same loop, current-thread runtime",
+            Self::Anteroom => "`anteroom::Server`, all defaults, multi-thread runtime",
+            Self::AnteroomIncoming => "the plain loop over `anteroom::Incoming`, all defaults",
+            Self::AnteroomTask => "`anteroom::Server` that accepts in a task of the runtime",
             Self::Axum => "`axum::serve` on a plain `tokio::net::TcpListener`",
         }
     }
@@ -101,6 +125,9 @@ impl Peer {
         match self {
             Self::Tokio => raw::tokio_loop(&multi_thread()?),
             Self::TokioCurrent => raw::tokio_loop(&current_thread()?),
+            Self::Anteroom => raw::anteroom_server(&multi_thread()?, AcceptOn::Thread),
+            Self::AnteroomIncoming => raw::anteroom_incoming(&multi_thread()?),
+            Self::AnteroomTask => raw::anteroom_server(&multi_thread()?, AcceptOn::Task),
             Self::Axum => http::axum_plain(&multi_thread()?),
         }
     }
