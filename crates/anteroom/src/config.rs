@@ -21,7 +21,11 @@ use crate::lifecycle::StartError;
 /// config.max_wait = Duration::from_secs(3);
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize), serde(default, deny_unknown_fields))]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Deserialize, serde::Serialize),
+    serde(default, deny_unknown_fields)
+)]
 #[non_exhaustive]
 pub struct Config {
     /// Connections that may be handed out at the same time. `None` (the default): as many as come.
@@ -121,9 +125,10 @@ impl Config {
     pub(crate) fn check(&self) -> Result<(), StartError> {
         let wrong = |setting, problem| Err(StartError::Setting { setting, problem });
         match self {
-            Self { max_connections: Some(0), .. } => {
-                wrong("max_connections", "is 0: nobody could ever be served; use Handle::pause to hold a server back")
-            }
+            Self { max_connections: Some(0), .. } => wrong(
+                "max_connections",
+                "is 0: nobody could ever be served; use Handle::pause to hold a server back",
+            ),
             Self { max_waiting: 0, .. } => {
                 wrong("max_waiting", "is 0: every connection passes through the waiting room; use at least 1")
             }
@@ -131,9 +136,10 @@ impl Config {
             Self { max_wait, .. } if max_wait.is_zero() => {
                 wrong("max_wait", "is 0: every connection would be too old at once")
             }
-            Self { pause, .. } if pause.is_zero() || *pause > LONGEST_PAUSE => {
-                wrong("pause", "must be above 0 (a loop that spins) and at most 100 ms (freed descriptors lie idle)")
-            }
+            Self { pause, .. } if pause.is_zero() || *pause > LONGEST_PAUSE => wrong(
+                "pause",
+                "must be above 0 (a loop that spins) and at most 100 ms (freed descriptors lie idle)",
+            ),
             _ => Ok(()),
         }
     }
@@ -164,8 +170,9 @@ pub(crate) mod duration {
 
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
         let text = String::deserialize(from)?;
-        humantime::parse_duration(&text)
-            .map_err(|error| D::Error::custom(format_args!("`{text}` is no duration such as \"250ms\": {error}")))
+        humantime::parse_duration(&text).map_err(|error| {
+            D::Error::custom(format_args!("`{text}` is no duration such as \"250ms\": {error}"))
+        })
     }
 }
 

@@ -32,16 +32,14 @@ mod server;
 pub mod test;
 
 pub use anteroom_listener::{
-    AcceptErrorClass, AdoptError, Address, AddressError, Backlog, BindError, Builder as ListenerBuilder, Listener,
-    Listeners, PeerAddr, Queue,
+    AcceptErrorClass, Address, AddressError, AdoptError, Backlog, BindError, Builder as ListenerBuilder,
+    Census, Listener, Listeners, PeerAddr, Queue,
 };
 
 pub use crate::accept::{Candidate, Verdict};
 pub use crate::admit::{Cause, Death, HalfClose, SilentClose};
 pub use crate::config::{AcceptOn, Config, OutOfDescriptors, Refusal};
-pub use crate::connection::{
-    Connection, Draining, End, Info, PeerGone, Permit, ReadHalf, Socket, WriteHalf,
-};
+pub use crate::connection::{Connection, Draining, End, Info, PeerGone, Permit, ReadHalf, Socket, WriteHalf};
 pub use crate::gate::Gone;
 pub use crate::lifecycle::{AcceptError, Exhausted, Handle, ServeError, StartError, Stopped};
 pub use crate::observe::{

@@ -8,9 +8,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anteroom_listener::{
-    AcceptErrorClass, Accepted, Batch, BatchEnd, Classified, Event, Events, Listener,
-};
+use anteroom_listener::{AcceptErrorClass, Accepted, Batch, BatchEnd, Classified, Event, Events, Listener};
 
 use super::filter::{Answer, Candidate, Filter, Verdict};
 use super::reserve::Reserve;
@@ -266,7 +264,9 @@ impl Acceptor {
         }
         let Some(post) = self.posts.get_mut(index) else { return };
         let reaction = match post.trouble.meet(class, core.config.pause) {
-            Reaction::ShedAndPause(_) if core.config.out_of_descriptors == OutOfDescriptors::Fail => Reaction::GiveUp,
+            Reaction::ShedAndPause(_) if core.config.out_of_descriptors == OutOfDescriptors::Fail => {
+                Reaction::GiveUp
+            }
             reaction => reaction,
         };
         let pause = match reaction {
@@ -301,7 +301,11 @@ impl Acceptor {
             let age = Age { handshake, accepted: now };
             let id = self.next_id;
             self.next_id += 1;
-            core.gate.refuse(Parked { id, port: index, stream, peer, kernel_wait, age }, Cause::Resources, now);
+            core.gate.refuse(
+                Parked { id, port: index, stream, peer, kernel_wait, age },
+                Cause::Resources,
+                now,
+            );
         }
         self.regain_reserve();
     }
@@ -330,7 +334,9 @@ impl Acceptor {
     fn obey(&mut self, now: Instant) {
         // A drain empties the queue, paused or not.
         let paused = self.core.life.is_paused() && self.core.life.phase() < Phase::Draining;
-        if !self.reserve.is_held() && (self.reserve_missed || self.next_resume().is_some_and(|next| next <= now)) {
+        if !self.reserve.is_held()
+            && (self.reserve_missed || self.next_resume().is_some_and(|next| next <= now))
+        {
             self.regain_reserve();
         }
         for index in 0..self.posts.len() {
@@ -356,7 +362,9 @@ impl Acceptor {
     /// Tells the epoll set whether to look at this listener.
     fn switch(&mut self, index: usize, off: bool) {
         let core = Arc::clone(&self.core);
-        let (Some(port), Some(post)) = (core.gate.ports().get(index), self.posts.get_mut(index)) else { return };
+        let (Some(port), Some(post)) = (core.gate.ports().get(index), self.posts.get_mut(index)) else {
+            return;
+        };
         let open = port.listener();
         let Some(listener) = open.as_ref() else { return };
         let poller = core.gate.poller();
@@ -459,7 +467,9 @@ impl Acceptor {
 
     fn close(&mut self, index: usize) {
         let core = Arc::clone(&self.core);
-        let (Some(port), Some(post)) = (core.gate.ports().get(index), self.posts.get_mut(index)) else { return };
+        let (Some(port), Some(post)) = (core.gate.ports().get(index), self.posts.get_mut(index)) else {
+            return;
+        };
         if !std::mem::replace(&mut post.closed, true) {
             port.close();
             core.gate.notes().leave(Note::ListenerClosed { listener: index });

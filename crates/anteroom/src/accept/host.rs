@@ -31,7 +31,10 @@ pub(crate) fn start_thread(mut acceptor: Acceptor) -> io::Result<()> {
 pub(crate) fn start_task(acceptor: Acceptor, runtime: &runtime::Handle) -> io::Result<()> {
     let _inside = runtime.enter();
     let set = EpollSet::of(acceptor.gate())?;
-    #[allow(deprecated, reason = "the safe form; the set keeps its descriptor open and the same, as the unsafe one asks")]
+    #[allow(
+        deprecated,
+        reason = "the safe form; the set keeps its descriptor open and the same, as the unsafe one asks"
+    )]
     let set = AsyncFd::with_interest(set, Interest::READABLE)?;
     runtime.spawn(run(acceptor, set));
     Ok(())
@@ -57,7 +60,10 @@ async fn run(mut acceptor: Acceptor, set: AsyncFd<EpollSet>) {
 }
 
 /// The kernel has something (`Some`), or it is `until`.
-async fn readable(set: &AsyncFd<EpollSet>, until: Option<Instant>) -> Option<AsyncFdReadyGuard<'_, EpollSet>> {
+async fn readable(
+    set: &AsyncFd<EpollSet>,
+    until: Option<Instant>,
+) -> Option<AsyncFdReadyGuard<'_, EpollSet>> {
     match until {
         None => set.readable().await.ok(),
         Some(until) => tokio::time::timeout_at(until.into(), set.readable()).await.ok()?.ok(),

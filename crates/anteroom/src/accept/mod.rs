@@ -11,9 +11,9 @@ mod reserve;
 mod rota;
 mod trouble;
 
-pub(crate) use self::acceptor::{Acceptor, Parts};
 #[cfg(feature = "test-util")]
 pub(crate) use self::acceptor::Faults;
-pub use self::filter::{Candidate, Verdict};
+pub(crate) use self::acceptor::{Acceptor, Parts};
 pub(crate) use self::filter::Filter;
+pub use self::filter::{Candidate, Verdict};
 pub(crate) use self::host::{start_task, start_thread};

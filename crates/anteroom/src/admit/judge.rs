@@ -67,7 +67,9 @@ impl Judge {
             },
             PeerState::Closed(Unread::Nothing) => Judgement::Dead(Death::Silent),
             PeerState::HalfClosed(Unread::Bytes) if matches!(peer, PeerAddr::Unix) => Judgement::Serve,
-            PeerState::HalfClosed(Unread::Bytes) | PeerState::Closed(Unread::Bytes) => self.spoke_and_closed(age),
+            PeerState::HalfClosed(Unread::Bytes) | PeerState::Closed(Unread::Bytes) => {
+                self.spoke_and_closed(age)
+            }
             PeerState::Reset => Judgement::Dead(Death::Reset),
             // A state that a later listener crate may learn to tell: a living client is the safer guess.
             _ => Judgement::Serve,

@@ -74,7 +74,8 @@ impl Line {
 
     /// The oldest unwatched one is watched from now on.
     pub(crate) fn advance_watch<T: Linked>(&mut self, arena: &mut Arena<T>) {
-        let newer = self.unwatched.and_then(|token| arena.get_mut(token)).and_then(|entry| entry.links().newer);
+        let newer =
+            self.unwatched.and_then(|token| arena.get_mut(token)).and_then(|entry| entry.links().newer);
         debug_assert!(newer.and_then(|token| arena.get(token)).is_none_or(|entry| !entry.is_watched()));
         self.unwatched = newer;
     }

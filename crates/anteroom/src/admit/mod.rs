@@ -12,6 +12,6 @@ mod room;
 pub(crate) use arena::{Arena, Token};
 pub(crate) use cause::Stage;
 pub use cause::{Cause, Death};
-pub(crate) use judge::{Judge, Judgement};
 pub use judge::{HalfClose, SilentClose};
+pub(crate) use judge::{Judge, Judgement};
 pub(crate) use room::{Admission, Age, Arrival, Limits, Room, Take};

@@ -231,7 +231,7 @@ impl<T> Room<T> {
 
     /// One that has waited since `accepted_by` or longer and that nobody watches for a hang-up: it
     /// counts as watched from now on. Call until `None`.
-    pub(crate) fn to_watch(&mut self, accepted_by: Instant) -> Option<(Token, &T)> {
+    pub(crate) fn next_to_watch(&mut self, accepted_by: Instant) -> Option<(Token, &T)> {
         let line = self.lanes.iter_mut().find(|line| {
             line.unwatched()
                 .and_then(|token| self.entries.get(token))

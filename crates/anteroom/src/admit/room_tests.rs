@@ -71,7 +71,7 @@ fn one_who_closes_while_waiting_is_refused_when_the_patience_ends() {
     let now = Instant::now();
     let mut room = Room::new(1, limits(9, 9));
     room.arrive(arrival(0, now, 1), now);
-    let (token, _) = room.to_watch(now).expect("it waits unwatched");
+    let (token, _) = room.next_to_watch(now).expect("it waits unwatched");
     room.lose_patience(token, PATIENCE);
     assert_eq!(room.next_due(), Some(now + PATIENCE));
     assert_eq!(room.overdue(now + PATIENCE - Duration::from_millis(1)), None);
@@ -94,11 +94,11 @@ fn each_is_given_to_be_watched_once_in_the_order_of_arrival() {
         room.arrive(arrival(0, now, item), now);
     }
     assert_eq!(room.oldest_unwatched(), Some(now));
-    assert_eq!(room.to_watch(now - Duration::from_millis(1)), None);
-    assert_eq!(room.to_watch(now).map(|(_, &item)| item), Some(0));
+    assert_eq!(room.next_to_watch(now - Duration::from_millis(1)), None);
+    assert_eq!(room.next_to_watch(now).map(|(_, &item)| item), Some(0));
     assert_eq!(room.take(0, now), Take::Ready(0));
     assert_eq!(room.take(0, now), Take::Ready(1));
-    let rest: Vec<_> = std::iter::from_fn(|| room.to_watch(now).map(|(_, &item)| item)).collect();
+    let rest: Vec<_> = std::iter::from_fn(|| room.next_to_watch(now).map(|(_, &item)| item)).collect();
     assert_eq!(rest, [2, 3]);
     assert_eq!(room.oldest_unwatched(), None);
 }
@@ -170,7 +170,7 @@ impl Model {
                 }
             }
             Step::Watch => {
-                while let Some((token, &item)) = self.room.to_watch(self.now) {
+                while let Some((token, &item)) = self.room.next_to_watch(self.now) {
                     assert!(self.tokens.insert(item, token).is_none(), "{item} was watched twice");
                 }
             }

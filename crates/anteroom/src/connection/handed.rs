@@ -146,13 +146,18 @@ impl Connection<Socket> {
     /// # Errors
     /// The runtime's driver does not take the socket: the connection is counted as refused for want
     /// of resources, and closed.
-    pub(crate) fn hand_over(gate: &Arc<Gate>, draining: &CancellationToken, handed: HandOver) -> io::Result<Self> {
+    pub(crate) fn hand_over(
+        gate: &Arc<Gate>,
+        draining: &CancellationToken,
+        handed: HandOver,
+    ) -> io::Result<Self> {
         let HandOver { parked, key, room_wait } = handed;
         let Parked { id, port, stream, peer, kernel_wait, .. } = parked;
         let (local, listener) = match gate.ports().get(port) {
-            Some(port) if port.address.is_wildcard() => {
-                (stream.local_addr().map_or_else(|_| Arc::clone(&port.address), Arc::new), Arc::clone(&port.name))
-            }
+            Some(port) if port.address.is_wildcard() => (
+                stream.local_addr().map_or_else(|_| Arc::clone(&port.address), Arc::new),
+                Arc::clone(&port.name),
+            ),
             Some(port) => (Arc::clone(&port.address), Arc::clone(&port.name)),
             None => return Err(io::ErrorKind::NotFound.into()),
         };
@@ -202,7 +207,11 @@ impl AsFd for Connection<Socket> {
 }
 
 impl<Io: AsyncRead + Unpin> AsyncRead for Connection<Io> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         Pin::new(&mut self.io).poll_read(cx, buf)
     }
 }

@@ -20,8 +20,8 @@ pub use self::info::Info;
 pub use self::peer_gone::PeerGone;
 pub use self::permit::Permit;
 pub use self::socket::Socket;
+#[cfg(feature = "test-util")]
+pub(crate) use self::socket::memory;
 pub use self::split::{ReadHalf, WriteHalf};
 pub use self::task::End;
 pub(crate) use self::task::{Handling, Hooks, spawn};
-#[cfg(feature = "test-util")]
-pub(crate) use self::socket::memory;

@@ -157,7 +157,11 @@ impl Inner {
         }
     }
 
-    pub(crate) fn poll_write_vectored(&self, cx: &mut Context<'_>, parts: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+    pub(crate) fn poll_write_vectored(
+        &self,
+        cx: &mut Context<'_>,
+        parts: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
         match self {
             Self::Tcp(stream) => poll_write!(stream, cx, stream.try_write_vectored(parts)),
             Self::Unix(stream) => poll_write!(stream, cx, stream.try_write_vectored(parts)),
@@ -194,7 +198,11 @@ impl AsyncWrite for Socket {
         self.0.poll_write(cx, bytes)
     }
 
-    fn poll_write_vectored(self: Pin<&mut Self>, cx: &mut Context<'_>, parts: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parts: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
         self.0.poll_write_vectored(cx, parts)
     }
 

@@ -56,7 +56,9 @@ impl Hooks {
     pub(crate) fn span(&self, info: &Info) -> Span {
         match &self.make_span {
             // A span is not worth a connection.
-            Some(make_span) => catch_unwind(AssertUnwindSafe(|| make_span(info))).unwrap_or_else(|_| Span::none()),
+            Some(make_span) => {
+                catch_unwind(AssertUnwindSafe(|| make_span(info))).unwrap_or_else(|_| Span::none())
+            }
             None => tracing::info_span!(
                 target: "anteroom::connection", "connection",
                 id = info.id(), listener = info.listener(), peer = %info.peer_addr(),

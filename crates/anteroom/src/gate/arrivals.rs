@@ -52,7 +52,7 @@ impl Gate {
     /// when to come again.
     pub(crate) fn tend(&self, now: Instant) -> Option<Instant> {
         let mut overdue = Vec::new();
-        let next = loop {
+        loop {
             let mut state = self.lock();
             while overdue.len() < AT_ONCE {
                 match state.room.overdue(now) {
@@ -68,17 +68,16 @@ impl Gate {
                 self.refuse(parked, cause, now);
             }
             if !full {
-                break [due, watch].into_iter().flatten().min();
+                return [due, watch].into_iter().flatten().min();
             }
-        };
-        next
+        }
     }
 
     fn watch_some(&self, room: &mut Room<Parked>, now: Instant) -> usize {
         let Some(accepted_by) = now.checked_sub(WATCH_AFTER) else { return 0 };
         let mut watched = 0;
         while watched < AT_ONCE {
-            let Some((token, parked)) = room.to_watch(accepted_by) else { break };
+            let Some((token, parked)) = room.next_to_watch(accepted_by) else { break };
             // Where it cannot be watched, it is looked at when it is taken.
             let _unwatched = self.poller.watch_peer(&parked.stream, token.to_bits());
             watched += 1;

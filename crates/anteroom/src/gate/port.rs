@@ -3,9 +3,10 @@
 //! Owns the listening socket until it is closed, its name and its ledger. The acceptor accepts from
 //! it; everybody else only reads its queue.
 
+use std::io;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
-use anteroom_listener::{Address, Backlog, Listener, Queue};
+use anteroom_listener::{Address, Backlog, BindError, Census, Listener, Queue};
 
 use crate::observe::Ledger;
 
@@ -44,6 +45,16 @@ impl Port {
     /// The accept queue now. `None` once the listener is closed.
     pub(crate) fn queue(&self) -> Option<Queue> {
         self.listener().as_ref().map(Listener::queue)
+    }
+
+    /// See [`Listener::census`]. `None` also once the listener is closed.
+    pub(crate) fn census(&self) -> io::Result<Option<Census>> {
+        self.listener().as_ref().map_or(Ok(None), Listener::census)
+    }
+
+    /// See [`Listener::set_backlog`]. `None` once the listener is closed.
+    pub(crate) fn set_backlog(&self, backlog: u32) -> Option<Result<Backlog, BindError>> {
+        self.listener().as_ref().map(|listener| listener.set_backlog(backlog))
     }
 
     /// Closes the listener. What is in its queue is reset by the kernel.

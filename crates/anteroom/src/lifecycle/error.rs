@@ -156,7 +156,9 @@ impl ServeError {
     #[must_use]
     pub fn report(&self) -> &Report {
         match self {
-            Self::Listener { report, .. } | Self::Service { report, .. } | Self::RuntimeGone { report } => report,
+            Self::Listener { report, .. } | Self::Service { report, .. } | Self::RuntimeGone { report } => {
+                report
+            }
         }
     }
 }

@@ -1,8 +1,11 @@
 //! The handle: what can be asked of a running server, and told it.
 
 use std::fmt;
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use anteroom_listener::{Backlog, BindError, Census};
 
 use super::life::{Failure, Life};
 use super::signal::{Exhausted, Stopped};
@@ -38,6 +41,31 @@ impl Handle {
     #[must_use]
     pub fn phase(&self) -> Phase {
         self.0.life.phase()
+    }
+
+    /// How many of the connections in the accept queue of `listener` have already been left by their
+    /// clients, before anybody accepts them. `None` when there is no open listener of this name, and
+    /// where the platform does not tell (it needs `sock_diag`, and a TCP listener).
+    ///
+    /// The cost grows with the number of sockets on the host: on demand or rarely.
+    ///
+    /// # Errors
+    /// The kernel was asked and did not answer.
+    pub fn census(&self, listener: &str) -> io::Result<Option<Census>> {
+        self.port(listener).map_or(Ok(None), Port::census)
+    }
+
+    /// Changes the backlog of `listener` at once; nothing that is queued is lost. `None` when there
+    /// is no open listener of this name.
+    ///
+    /// # Errors
+    /// As `listen(2)`; or 0 was asked for; or the listener is strict and the kernel granted less.
+    pub fn set_backlog(&self, listener: &str, backlog: u32) -> Option<Result<Backlog, BindError>> {
+        self.port(listener)?.set_backlog(backlog)
+    }
+
+    fn port(&self, name: &str) -> Option<&Port> {
+        self.0.gate.ports().iter().find(|port| &*port.name == name).map(|port| &**port)
     }
 
     /// Stops calling `accept`, at once. What comes waits in the kernel's queue, where it ages and

@@ -6,11 +6,11 @@
 use std::collections::VecDeque;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::Thread;
 use std::time::Duration;
 
-use anteroom_listener::{AcceptErrorClass, PeerAddr};
+use anteroom_listener::{AcceptErrorClass, Address, Backlog, PeerAddr};
 
 use super::snapshot::Phase;
 use crate::admit::{Cause, Death, Stage};
@@ -18,15 +18,47 @@ use crate::admit::{Cause, Death, Stage};
 /// Something that happened on the acceptor and that people may want to read.
 #[derive(Debug)]
 pub(crate) enum Note {
-    Dead { listener: usize, stage: Stage, death: Death, peer: PeerAddr, age: Duration },
-    Refused { listener: usize, cause: Cause, peer: PeerAddr, age: Duration },
-    AcceptError { listener: usize, class: AcceptErrorClass, error: io::Error, pause: Option<Duration> },
+    Dead {
+        listener: usize,
+        stage: Stage,
+        death: Death,
+        peer: PeerAddr,
+        age: Duration,
+    },
+    Refused {
+        listener: usize,
+        cause: Cause,
+        peer: PeerAddr,
+        age: Duration,
+    },
+    AcceptError {
+        listener: usize,
+        class: AcceptErrorClass,
+        error: io::Error,
+        pause: Option<Duration>,
+    },
+    /// A listener is in use: where, and with what backlog.
+    Listening {
+        address: Arc<Address>,
+        listener: usize,
+        backlog: Backlog,
+    },
     ReserveLost,
     ReserveRegained,
-    FilterSlow { listener: usize, took: Duration },
-    FilterPanicked { listener: usize },
-    ListenerClosed { listener: usize },
-    ListenerFailed { listener: usize, error: io::Error },
+    FilterSlow {
+        listener: usize,
+        took: Duration,
+    },
+    FilterPanicked {
+        listener: usize,
+    },
+    ListenerClosed {
+        listener: usize,
+    },
+    ListenerFailed {
+        listener: usize,
+        error: io::Error,
+    },
     Phase(Phase),
     Paused,
     Resumed,

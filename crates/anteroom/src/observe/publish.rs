@@ -25,11 +25,8 @@ pub(super) struct Publisher {
 
 impl Publisher {
     pub(super) fn new(ledgers: &[Arc<Ledger>]) -> Self {
-        let empty = || Published {
-            kernel_wait: empty_copy(),
-            room_wait: empty_copy(),
-            handler_time: empty_copy(),
-        };
+        let empty =
+            || Published { kernel_wait: empty_copy(), room_wait: empty_copy(), handler_time: empty_copy() };
         Self { published: ledgers.iter().map(|_| empty()).collect() }
     }
 
@@ -42,13 +39,26 @@ impl Publisher {
         gauge!("anteroom_open_connections").set(snapshot.open as f64);
         gauge!("anteroom_oldest_wait_seconds").set(snapshot.oldest_wait.unwrap_or_default().as_secs_f64());
         counter!("anteroom_events_lost_total").absolute(snapshot.events_lost);
-        for ((listener, ledger), published) in snapshot.listeners.iter().zip(ledgers).zip(&mut self.published) {
+        for ((listener, ledger), published) in snapshot.listeners.iter().zip(ledgers).zip(&mut self.published)
+        {
             counts(listener);
             queue(listener);
             let name = &listener.name;
-            more(&ledger.kernel_wait, &mut published.kernel_wait, &histogram!("anteroom_kernel_wait_seconds", "listener" => name.clone()));
-            more(&ledger.room_wait, &mut published.room_wait, &histogram!("anteroom_room_wait_seconds", "listener" => name.clone()));
-            more(&ledger.handler_time, &mut published.handler_time, &histogram!("anteroom_handler_seconds", "listener" => name.clone()));
+            more(
+                &ledger.kernel_wait,
+                &mut published.kernel_wait,
+                &histogram!("anteroom_kernel_wait_seconds", "listener" => name.clone()),
+            );
+            more(
+                &ledger.room_wait,
+                &mut published.room_wait,
+                &histogram!("anteroom_room_wait_seconds", "listener" => name.clone()),
+            );
+            more(
+                &ledger.handler_time,
+                &mut published.handler_time,
+                &histogram!("anteroom_handler_seconds", "listener" => name.clone()),
+            );
         }
     }
 }
@@ -65,9 +75,12 @@ fn counts(listener: &ListenerSnapshot) {
         counter!("anteroom_served_total", "listener" => name.clone(), "outcome" => outcome).absolute(count);
     }
     for (cause, count) in Cause::ALL.into_iter().zip(report.refused.by_cause()) {
-        counter!("anteroom_refused_total", "listener" => name.clone(), "cause" => cause.label()).absolute(count);
+        counter!("anteroom_refused_total", "listener" => name.clone(), "cause" => cause.label())
+            .absolute(count);
     }
-    for (stage, deaths) in [("queue", &report.dead_on_arrival.in_queue), ("room", &report.dead_on_arrival.in_room)] {
+    for (stage, deaths) in
+        [("queue", &report.dead_on_arrival.in_queue), ("room", &report.dead_on_arrival.in_room)]
+    {
         let Deaths { silent, gone, reset } = *deaths;
         for (kind, count) in [("silent", silent), ("gone", gone), ("reset", reset)] {
             counter!("anteroom_dead_on_arrival_total", "listener" => name.clone(), "stage" => stage, "kind" => kind)
@@ -75,7 +88,8 @@ fn counts(listener: &ListenerSnapshot) {
         }
     }
     for &(class, count) in &listener.accept_errors {
-        counter!("anteroom_accept_errors_total", "listener" => name.clone(), "class" => class.name()).absolute(count);
+        counter!("anteroom_accept_errors_total", "listener" => name.clone(), "class" => class.name())
+            .absolute(count);
     }
 }
 
@@ -109,19 +123,55 @@ fn more(now: &AtomicHistogram, published: &mut Histogram, into: &metrics::Histog
 
 fn describe() {
     describe_counter!("anteroom_accepted_total", Unit::Count, "Connections that accept returned.");
-    describe_counter!("anteroom_handed_out_total", Unit::Count, "Connections that left the waiting room for a handler.");
-    describe_counter!("anteroom_served_total", Unit::Count, "Handed-out connections that have ended, by outcome.");
-    describe_counter!("anteroom_refused_total", Unit::Count, "Connections refused while their peer was there, by cause.");
-    describe_counter!("anteroom_dead_on_arrival_total", Unit::Count, "Connections whose peer had gone before they could be served.");
+    describe_counter!(
+        "anteroom_handed_out_total",
+        Unit::Count,
+        "Connections that left the waiting room for a handler."
+    );
+    describe_counter!(
+        "anteroom_served_total",
+        Unit::Count,
+        "Handed-out connections that have ended, by outcome."
+    );
+    describe_counter!(
+        "anteroom_refused_total",
+        Unit::Count,
+        "Connections refused while their peer was there, by cause."
+    );
+    describe_counter!(
+        "anteroom_dead_on_arrival_total",
+        Unit::Count,
+        "Connections whose peer had gone before they could be served."
+    );
     describe_counter!("anteroom_accept_errors_total", Unit::Count, "Errors of accept, by class.");
-    describe_counter!("anteroom_accept_queue_drops_total", Unit::Count, "Segments that the kernel dropped at this listener.");
-    describe_counter!("anteroom_events_lost_total", Unit::Count, "Events that the subscriber was too slow for.");
+    describe_counter!(
+        "anteroom_accept_queue_drops_total",
+        Unit::Count,
+        "Segments that the kernel dropped at this listener."
+    );
+    describe_counter!(
+        "anteroom_events_lost_total",
+        Unit::Count,
+        "Events that the subscriber was too slow for."
+    );
     describe_gauge!("anteroom_accept_queue_depth", Unit::Count, "Connections in the kernel's accept queue.");
     describe_gauge!("anteroom_accept_queue_limit", Unit::Count, "The backlog that the kernel granted.");
     describe_gauge!("anteroom_waiting_connections", Unit::Count, "Connections in the waiting room.");
     describe_gauge!("anteroom_open_connections", Unit::Count, "Connections handed out and not yet dropped.");
-    describe_gauge!("anteroom_oldest_wait_seconds", Unit::Seconds, "Age of the oldest waiting connection since its handshake.");
-    describe_histogram!("anteroom_kernel_wait_seconds", Unit::Seconds, "From the end of the handshake to accept.");
+    describe_gauge!(
+        "anteroom_oldest_wait_seconds",
+        Unit::Seconds,
+        "Age of the oldest waiting connection since its handshake."
+    );
+    describe_histogram!(
+        "anteroom_kernel_wait_seconds",
+        Unit::Seconds,
+        "From the end of the handshake to accept."
+    );
     describe_histogram!("anteroom_room_wait_seconds", Unit::Seconds, "Time in the waiting room.");
-    describe_histogram!("anteroom_handler_seconds", Unit::Seconds, "From the hand-over to the end of the handler.");
+    describe_histogram!(
+        "anteroom_handler_seconds",
+        Unit::Seconds,
+        "From the hand-over to the end of the handler."
+    );
 }

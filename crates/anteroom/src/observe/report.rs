@@ -161,9 +161,13 @@ impl fmt::Display for Report {
                 ("user", refused.user),
             ],
         )?;
-        let dead = |kind: fn(&Deaths) -> u64| kind(&dead_on_arrival.in_queue) + kind(&dead_on_arrival.in_room);
+        let dead =
+            |kind: fn(&Deaths) -> u64| kind(&dead_on_arrival.in_queue) + kind(&dead_on_arrival.in_room);
         write!(f, " + dead on arrival {}", dead_on_arrival.total())?;
-        parts(f, &[("silent", dead(|d| d.silent)), ("gone", dead(|d| d.gone)), ("reset", dead(|d| d.reset))])?;
+        parts(
+            f,
+            &[("silent", dead(|d| d.silent)), ("gone", dead(|d| d.gone)), ("reset", dead(|d| d.reset))],
+        )?;
         match accepted.saturating_sub(self.ended()) {
             0 => Ok(()),
             under_way => write!(f, " + under way {under_way}"),

@@ -115,7 +115,12 @@ pub(crate) fn distribution(histogram: &AtomicHistogram) -> Distribution {
     let counts = histogram.load();
     let total: u64 = counts.iter().map(|bucket| bucket.count()).sum();
     let at = |share: f64| {
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "a rank")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            clippy::cast_precision_loss,
+            reason = "a rank"
+        )]
         let rank = ((total as f64) * share).ceil() as u64;
         let mut seen = 0;
         let bucket = counts.iter().find(|bucket| {

@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use anteroom_listener::AcceptErrorClass;
+use anteroom_listener::{AcceptErrorClass, Address, Backlog};
 use tracing::{debug, error, info, warn};
 
 use super::note::Note;
@@ -65,6 +65,7 @@ impl Speaker {
                         "accept failed");
                 }
             }
+            Note::Listening { address, listener, backlog } => self.listening(&address, listener, backlog),
             Note::ReserveLost => {
                 warn!(target: "anteroom::reserve", "the reserve descriptor was lost to another thread; trying to regain it");
             }
@@ -93,10 +94,22 @@ impl Speaker {
         }
     }
 
+    fn listening(&self, address: &Address, listener: usize, backlog: Backlog) {
+        let Backlog { requested, effective, .. } = backlog;
+        let listener = self.name(listener);
+        info!(target: "anteroom::listening", listener, %address, requested, effective, "listening");
+        if backlog.is_clamped() {
+            warn!(target: "anteroom::backlog", listener, requested, effective,
+                "the kernel granted a smaller backlog than requested: raise net.core.somaxconn, then the backlog");
+        }
+    }
+
     /// Says what only samples show: drops of a listener, and notes that were lost.
     pub(crate) fn look(&mut self, snapshot: &Snapshot) {
         for (index, listener) in snapshot.listeners.iter().enumerate() {
-            let Some((queue, drops)) = listener.queue.and_then(|queue| Some((queue, queue.drops?))) else { continue };
+            let Some((queue, drops)) = listener.queue.and_then(|queue| Some((queue, queue.drops?))) else {
+                continue;
+            };
             let Some(before) = self.drops.get_mut(index) else { continue };
             let new = drops.saturating_sub(*before);
             *before = drops;

@@ -31,7 +31,10 @@ pub struct ServerBuilder {
 impl fmt::Debug for ServerBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { common, listeners, .. } = self;
-        f.debug_struct("ServerBuilder").field("common", common).field("listeners", listeners).finish_non_exhaustive()
+        f.debug_struct("ServerBuilder")
+            .field("common", common)
+            .field("listeners", listeners)
+            .finish_non_exhaustive()
     }
 }
 
@@ -118,7 +121,10 @@ impl ServerBuilder {
     {
         self.listeners.push(listeners.into());
         self.lanes.push(Box::new(move |core, lane, runtime, hooks| {
-            #[expect(clippy::let_underscore_future, reason = "it ends by itself, and its drop tells if it cannot")]
+            #[expect(
+                clippy::let_underscore_future,
+                reason = "it ends by itself, and its drop tells if it cannot"
+            )]
             let _ = runtime.spawn(Dispatcher::new(core, lane, service, runtime.clone(), Arc::clone(hooks)));
         }));
         self

@@ -34,7 +34,13 @@ pub(super) struct Dispatcher<S> {
 }
 
 impl<S> Dispatcher<S> {
-    pub(super) fn new(core: Arc<Core>, lane: usize, service: S, runtime: runtime::Handle, hooks: Arc<Hooks>) -> Self {
+    pub(super) fn new(
+        core: Arc<Core>,
+        lane: usize,
+        service: S,
+        runtime: runtime::Handle,
+        hooks: Arc<Hooks>,
+    ) -> Self {
         let bell = Waker::from(Arc::new(Bell { gate: Arc::clone(&core.gate), lane }));
         Self { core, lane, service, bell, runtime, hooks, over: false }
     }
@@ -67,7 +73,9 @@ where
             let Some(handed) = core.gate.take(this.lane, CountedBy::Task) else { continue };
             match Connection::hand_over(&core.gate, &core.life.draining, handed) {
                 Ok(connection) => this.call(connection),
-                Err(error) => debug!(target: "anteroom::refused", %error, "the runtime's driver did not take it"),
+                Err(error) => {
+                    debug!(target: "anteroom::refused", %error, "the runtime's driver did not take it")
+                }
             }
         }
         cx.waker().wake_by_ref();

@@ -133,7 +133,8 @@ impl Incoming {
     }
 
     fn no_runtime(&self) -> AcceptError {
-        let source = io::Error::other("accept was called outside a tokio runtime, whose driver a connection needs");
+        let source =
+            io::Error::other("accept was called outside a tokio runtime, whose driver a connection needs");
         AcceptError { listener: self.local_addr().to_string().into(), source: Arc::new(source) }
     }
 }
@@ -204,7 +205,10 @@ impl IncomingBuilder {
     /// `accept` fails with what `faults` gives, and is asked itself whenever that is `None`.
     #[cfg(feature = "test-util")]
     #[must_use]
-    pub fn inject_accept_errors(mut self, faults: impl FnMut() -> Option<io::Error> + Send + 'static) -> Self {
+    pub fn inject_accept_errors(
+        mut self,
+        faults: impl FnMut() -> Option<io::Error> + Send + 'static,
+    ) -> Self {
         self.common.faults = Some(super::start::FaultSource(Box::new(faults)));
         self
     }

@@ -59,6 +59,10 @@ pub(super) fn start(common: Common, lanes: Vec<Listeners>) -> Result<Arc<Core>, 
             _ => StartError::Resources { what: "the acceptor's task", source },
         })?,
     }
+    for (listener, port) in core.gate.ports().iter().enumerate() {
+        let note = Note::Listening { address: Arc::clone(&port.address), listener, backlog: port.backlog() };
+        core.gate.notes().leave(note);
+    }
     if core.life.enter(Phase::Serving) {
         core.gate.notes().leave(Note::Phase(Phase::Serving));
     }
