@@ -49,16 +49,6 @@ impl Kind {
     /// Those that give up, in the order of every table.
     pub(crate) const LEAVE: [Self; 3] = [Self::Silent, Self::Reset, Self::Sent];
 
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Silent => "silent",
-            Self::Reset => "reset",
-            Self::Sent => "sent",
-            Self::Blocker => "blocker",
-            Self::Live => "live",
-        }
-    }
-
     pub(crate) fn source(self) -> IpAddr {
         let last = match self {
             Self::Silent => 1,
