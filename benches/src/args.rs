@@ -42,6 +42,12 @@ pub(crate) struct Bench {
     /// Connections per second in the open loop.
     #[arg(long, default_value_t = 5_000)]
     pub(crate) rate: u32,
+    /// Measure again what was measured while other things kept more than this many cores busy.
+    #[arg(long, default_value_t = 0.15)]
+    pub(crate) others_below: f64,
+    /// How often at most one measurement is repeated for that; the last one counts then.
+    #[arg(long, default_value_t = 4)]
+    pub(crate) repeats: usize,
     /// Measure only these servers (comma-separated); the one that the others are compared with is always there.
     #[arg(long = "servers", value_delimiter = ',')]
     pub(crate) only: Vec<Peer>,

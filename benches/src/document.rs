@@ -26,14 +26,7 @@ pub(crate) fn write(
     syscalls: &[(Peer, Syscalls)],
 ) -> String {
     let mut text = head(machine, bench);
-    if let Some(others) = figures.spread_of_all(OTHERS) {
-        let _ = writeln!(
-            text,
-            "\nBeside server and client the machine was busy with other things on {others:.*} cores, median of the \
-             measurements.",
-            OTHERS.digits,
-        );
-    }
+    text += &quietness(bench, figures);
     for protocol in [Protocol::Raw, Protocol::Http] {
         let peers: Vec<_> = figures.peers().filter(|peer| peer.protocol() == protocol).collect();
         if peers.is_empty() {
@@ -58,6 +51,17 @@ pub(crate) fn write(
     text += &failures(figures);
     text += &calls(syscalls);
     text + NOTES
+}
+
+fn quietness(bench: &Bench, figures: &Figures) -> String {
+    let Some(others) = figures.spread_of_all(OTHERS) else { return String::new() };
+    format!(
+        "\nBeside server and client, other things kept {others:.*} cores busy (median of all measurements). {} \
+         measurements were taken again because that was more than {}.\n",
+        OTHERS.digits,
+        figures.repeats(),
+        bench.others_below,
+    )
 }
 
 fn head(machine: &Machine, bench: &Bench) -> String {

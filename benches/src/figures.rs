@@ -108,6 +108,11 @@ impl Figures {
         Spread::of(self.rounds.iter().flat_map(|(_, rounds)| rounds).map(figure.read))
     }
 
+    /// Measurements that were thrown away because they were disturbed.
+    pub(crate) fn repeats(&self) -> usize {
+        self.rounds.iter().flat_map(|(_, rounds)| rounds).map(|measured| measured.repeats).sum()
+    }
+
     /// Connections without an answer, over all rounds.
     pub(crate) fn failed(&self, peer: Peer) -> u64 {
         self.of(peer).iter().map(|measured| measured.closed.failed + measured.open.failed).sum()
@@ -148,6 +153,7 @@ pub(crate) mod tests {
                 failed: 1,
             },
             others: 0.1,
+            repeats: 1,
         }
     }
 

@@ -28,6 +28,8 @@ pub(crate) struct Measured {
     pub(crate) open: Open,
     /// Cores that were busy with neither the server nor the client, on average.
     pub(crate) others: f64,
+    /// How many measurements before this one were disturbed.
+    pub(crate) repeats: usize,
 }
 
 /// As many connections as client and server manage together.
@@ -85,7 +87,7 @@ pub(crate) fn measure(peer: Peer, bench: &Bench) -> io::Result<Measured> {
     let busy = (busy_cores()?.saturating_sub(busy)).as_secs_f64();
     let ours = (self::ours(&server)?.saturating_sub(ours)).as_secs_f64();
     let others = (busy - ours).max(0.0) / begun.elapsed().as_secs_f64();
-    Ok(Measured { closed, open, others })
+    Ok(Measured { closed, open, others, repeats: 0 })
 }
 
 /// Time that server and client have spent on the cores.
