@@ -142,10 +142,21 @@ impl Gate {
 
     /// The connection is refused: counted, reset or closed, noted.
     pub(crate) fn refuse(&self, parked: Parked, cause: Cause, now: Instant) {
-        let Parked { port: listener, peer, stream, age, .. } = parked;
-        if let Some(port) = self.ports.get(listener) {
+        self.count_refused(&parked, cause);
+        self.turn_out(parked, cause, now);
+    }
+
+    /// The first half of refusing, for takers: under the lock under which it left the room, so that
+    /// the acceptor finds it counted when it finds nobody left.
+    pub(super) fn count_refused(&self, parked: &Parked, cause: Cause) {
+        if let Some(port) = self.ports.get(parked.port) {
             port.ledger.refused(cause);
         }
+    }
+
+    /// The second half, outside the lock.
+    pub(super) fn turn_out(&self, parked: Parked, cause: Cause, now: Instant) {
+        let Parked { port: listener, peer, stream, age, .. } = parked;
         match self.refusal {
             Refusal::Reset => stream.reset(),
             Refusal::Close => drop(stream),
