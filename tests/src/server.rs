@@ -3,7 +3,8 @@
 //! Its argument is a setup in JSON, its first line tells where it listens, and it answers each line of
 //! its input with a line of JSON until the input ends:
 //!
-//! - `snapshot`: depth, limit, drops, open, waiting, the report so far, waits in microseconds
+//! - `snapshot`: depth, limit, drops, open, waiting, errors of accept, the report so far, waits in
+//!   microseconds
 //! - `calls`: how often handlers were called, by kind, and how many block their worker now
 //! - `events [TARGET]`: what was spoken so far
 //! - `pause`, `resume`
@@ -122,6 +123,7 @@ fn snapshot(handle: &Handle) -> Value {
         "open": snapshot.open,
         "waiting": snapshot.waiting,
         "events_lost": snapshot.events_lost,
+        "accept_errors": listener.accept_errors.iter().map(|(_, count)| count).sum::<u64>(),
         "kernel_wait": distribution(listener.kernel_wait),
         "room_wait": distribution(listener.room_wait),
         "report": report(&snapshot.report),
