@@ -43,6 +43,11 @@ fn they_are_counted_on_ipv6_and_on_both() {
 }
 
 #[test]
+fn they_are_counted_on_a_multipath_listener() {
+    assert_counts("mptcp", Listener::builder().mptcp(), "127.0.0.1:0", "127.0.0.1");
+}
+
+#[test]
 fn a_neighbour_on_the_same_port_is_not_counted() {
     let here = Listener::bind("127.0.0.1:0").unwrap();
     let mut address = here.local_addr().tcp().unwrap();

@@ -79,7 +79,8 @@ fn every_kind_of_tcp_listener_tells_its_queue() {
                 let host = if kind.ends_with("v4 client") { "127.0.0.1" } else { "::1" };
                 to.set_ip(host.parse().unwrap());
             }
-            assert_eq!(listener.queue().drops, Some(0), "{kind}");
+            // Of a multipath listener the kernel would answer 0 whatever happens.
+            assert_eq!(listener.queue().drops, (kind != "mptcp").then_some(0), "{kind}");
             assert_like_the_kernel_says(&listener);
             let _clients = connect(to, 3);
             await_depth(&listener, 3);

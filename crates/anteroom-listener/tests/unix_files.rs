@@ -57,6 +57,18 @@ fn the_file_stays_if_it_is_to_be_kept_or_the_listener_is_passed_on() {
 }
 
 #[test]
+fn what_could_not_be_made_leaves_no_file() {
+    let scratch = Scratch::new();
+    let name = scratch.join("a.sock");
+    // More than any kernel grants; where it does not tell what it granted, strict fails too.
+    let strict = Listener::builder().backlog(u32::MAX).strict_backlog();
+    for builder in [strict.clone(), strict.keep_socket_file()] {
+        builder.bind(at(&name)).unwrap_err();
+        assert!(!name.exists());
+    }
+}
+
+#[test]
 fn a_file_that_somebody_else_has_put_there_is_not_removed() {
     let scratch = Scratch::new();
     let name = scratch.join("a.sock");
