@@ -44,10 +44,22 @@ fn code(path: &str) -> String {
 #[test]
 fn no_room_says_what_it_must_not() {
     let forbidden: [(&str, &[&str]); 6] = [
-        ("crates/anteroom/src/admit", &["Instant::now", "tokio", "tracing", "Stream", "crate::gate", "crate::accept"]),
-        ("crates/anteroom/src/accept", &["tracing::", "metrics::", "tower_service", ".call(", "tokio::spawn"]),
-        ("crates/anteroom/src/gate", &["tracing::", "metrics::", "tower_service", "crate::server", "crate::accept"]),
-        ("crates/anteroom/src/observe", &["crate::gate", "crate::accept", "crate::connection", "crate::server"]),
+        (
+            "crates/anteroom/src/admit",
+            &["Instant::now", "tokio", "tracing", "Stream", "crate::gate", "crate::accept"],
+        ),
+        (
+            "crates/anteroom/src/accept",
+            &["tracing::", "metrics::", "tower_service", ".call(", "tokio::spawn"],
+        ),
+        (
+            "crates/anteroom/src/gate",
+            &["tracing::", "metrics::", "tower_service", "crate::server", "crate::accept"],
+        ),
+        (
+            "crates/anteroom/src/observe",
+            &["crate::gate", "crate::accept", "crate::connection", "crate::server"],
+        ),
         ("crates/anteroom/src/lifecycle", &["crate::accept", "crate::server", ".accept("]),
         ("crates/anteroom/src/connection", &["crate::accept", "crate::server", ".accept("]),
     ];
