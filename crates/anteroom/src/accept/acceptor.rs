@@ -359,11 +359,9 @@ impl Acceptor {
         let open = port.listener();
         let Some(listener) = open.as_ref() else { return };
         let poller = core.gate.poller();
-        // Out of the set, not only silenced: a listener that somebody shut down would report that
-        // without an end.
         let switched = match off {
-            true => poller.remove_listener(listener),
-            false => poller.add_listener(listener, index as u64),
+            true => poller.pause_listener(listener, index as u64),
+            false => poller.resume_listener(listener, index as u64),
         };
         post.off = off;
         drop(open);
