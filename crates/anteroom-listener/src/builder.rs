@@ -166,7 +166,8 @@ impl Builder {
         self.with(|options| options.fast_open = Some(queue))
     }
 
-    /// Multipath TCP; clients that do not speak it get plain TCP. Linux with `net.mptcp.enabled`.
+    /// Multipath TCP; clients that do not speak it get plain TCP. Some other options are refused on it, such as
+    /// [`user_timeout`](Self::user_timeout), and its drops are not told. Linux with `net.mptcp.enabled`.
     #[must_use]
     pub fn mptcp(self) -> Self {
         self.with(|options| options.mptcp = Some(()))
@@ -216,7 +217,12 @@ impl Builder {
         let bound = socket.local_addr().map_err(|error| BindError::kernel(&address, error))?;
         let local = Address::of_kernel(&bound).unwrap_or_else(|| address.clone());
         let parts = Parts { fd: OwnedFd::from(socket), local, file };
-        Listener::start(parts, self.name.clone(), self.backlog, self.strictness)
+        let mut listener = Listener::start(parts, self.name.clone(), self.backlog, self.strictness)?;
+        // Only now: what could not be made leaves nothing behind.
+        if self.options.socket_file == AfterClose::Kept {
+            listener.keep_socket_file();
+        }
+        Ok(listener)
     }
 
     fn with(mut self, change: impl FnOnce(&mut Options)) -> Self {
@@ -274,13 +280,7 @@ impl Builder {
         if let Some(mode) = self.options.mode {
             file.set_mode(mode).map_err(|error| BindError::refused(address, "mode", error))?;
         }
-        match self.options.socket_file {
-            AfterClose::Removed => Ok(Some(file)),
-            AfterClose::Kept => {
-                file.keep();
-                Ok(None)
-            }
-        }
+        Ok(Some(file))
     }
 }
 

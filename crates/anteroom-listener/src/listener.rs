@@ -13,7 +13,11 @@ use socket2::SockRef;
 
 use crate::{
     Accepted, Address, AddressError, AdoptError, Backlog, BindError, BindErrorKind, Builder, Census,
-    PeerAddr, Queue, Stream, diag, error::Act, queue, socket_file::SocketFile, sys,
+    PeerAddr, Queue, Stream, diag,
+    error::Act,
+    queue::{self, TcpKind},
+    socket_file::SocketFile,
+    sys,
 };
 
 /// A TCP or Unix stream socket that listens: non-blocking, close-on-exec.
@@ -45,6 +49,7 @@ pub struct Listener {
     name: String,
     backlog: Mutex<Backlog>,
     strictness: Strictness,
+    tcp_kind: TcpKind,
     unix_queue: Option<diag::UnixQueue>,
 }
 
@@ -137,7 +142,7 @@ impl Listener {
     /// Linux; elsewhere every field is `None`. So it is on Linux where something between forbids it, as sandboxes do.
     pub fn queue(&self) -> Queue {
         match &self.local {
-            Address::Tcp(_) => Queue::of_tcp(self.as_fd()),
+            Address::Tcp(_) => Queue::of_tcp(self.as_fd(), self.tcp_kind),
             Address::Unix(_) => {
                 let (depth, limit) =
                     self.unix_queue.as_ref().and_then(diag::UnixQueue::depth_and_limit).unzip();
@@ -211,6 +216,13 @@ impl Listener {
         Ok(listener)
     }
 
+    /// Leaves a Unix socket's file behind when this closes.
+    pub(crate) fn keep_socket_file(&mut self) {
+        if let Some(file) = self.file.take() {
+            file.keep();
+        }
+    }
+
     /// What listens already.
     pub(crate) fn adopted(parts: Parts) -> Self {
         let listener = Self::from_parts(parts, None, Strictness::Lenient);
@@ -224,9 +236,10 @@ impl Listener {
             Address::Tcp(_) => None,
             Address::Unix(_) => diag::UnixQueue::of(fd.as_fd()),
         };
+        let tcp_kind = if sys::options::is_mptcp(fd.as_fd()) { TcpKind::Multipath } else { TcpKind::Plain };
         let name = name.unwrap_or_else(|| local.to_string());
         let backlog = Mutex::new(Backlog { requested: None, effective: None });
-        Self { file, fd, local, name, backlog, strictness, unix_queue }
+        Self { file, fd, local, name, backlog, strictness, tcp_kind, unix_queue }
     }
 
     /// listen(2), and what came of it.
@@ -281,10 +294,8 @@ impl AsRawFd for Listener {
 
 /// The descriptor goes on listening; a Unix socket's file stays.
 impl From<Listener> for OwnedFd {
-    fn from(listener: Listener) -> Self {
-        if let Some(file) = listener.file {
-            file.keep();
-        }
+    fn from(mut listener: Listener) -> Self {
+        listener.keep_socket_file();
         listener.fd
     }
 }

@@ -163,9 +163,8 @@ mod tests {
         let (accepted, _) = listener.accept().unwrap();
         assert_eq!(PeerState::of(&accepted).unwrap(), PeerState::Open);
         client.shutdown(Shutdown::Write).unwrap();
-        while PeerState::of(&accepted).unwrap() == PeerState::Open {
-            std::thread::yield_now();
-        }
-        assert_eq!(PeerState::of(&accepted).unwrap(), PeerState::HalfClosed(Unread::Nothing));
+        anteroom_testkit::eventually("the FIN is here", anteroom_testkit::BOUND, || {
+            PeerState::of(&accepted).unwrap() == PeerState::HalfClosed(Unread::Nothing)
+        });
     }
 }

@@ -16,7 +16,7 @@ pub struct Queue {
     pub limit: Option<u32>,
     /// How many segments this listener dropped since it was made (`SK_MEMINFO_DROPS`): the SYNs that found the queue
     /// full, each retry again, so a count of segments and not of clients; other drops of this socket too. It wraps at
-    /// 2³². TCP only.
+    /// 2³². Plain TCP only: a multipath listener hides the socket that counts them.
     pub drops: Option<u64>,
 }
 
@@ -30,10 +30,22 @@ impl Queue {
     }
 
     /// A TCP listener's, from `TCP_INFO` and `SO_MEMINFO`.
-    pub(crate) fn of_tcp(listener: BorrowedFd<'_>) -> Self {
+    pub(crate) fn of_tcp(listener: BorrowedFd<'_>, protocol: TcpKind) -> Self {
         let (depth, limit) = tcp_depth_and_limit(listener).unzip();
-        Self { depth, limit, drops: sys::drops(listener) }
+        let drops = match protocol {
+            TcpKind::Plain => sys::drops(listener),
+            TcpKind::Multipath => None,
+        };
+        Self { depth, limit, drops }
     }
+}
+
+/// Which protocol a TCP listener speaks. A multipath one passes `TCP_INFO` on to the plain socket inside, but answers
+/// `SO_MEMINFO` for itself, where nothing is ever dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TcpKind {
+    Plain,
+    Multipath,
 }
 
 /// What was asked for as the limit of the queue, and what the kernel granted.

@@ -4,14 +4,12 @@ use std::{
     io::{Read, Write},
     net::TcpStream,
     os::fd::OwnedFd,
-    time::Duration,
 };
 
 use anteroom_listener::{
     Address, Batch, BatchEnd, Event, Events, Listener, Listeners, PeerState, Poller, Stream,
 };
-
-const BOUND: Duration = Duration::from_secs(30);
+use anteroom_testkit::{BOUND, eventually_gives};
 
 #[test]
 fn a_connection_goes_through_every_part() {
@@ -55,7 +53,7 @@ fn a_listener_survives_the_way_through_a_descriptor() {
     let client = TcpStream::connect(address.tcp().unwrap()).unwrap();
     let again = Listener::adopt(OwnedFd::from(listener)).unwrap().with_name("again");
     assert_eq!((again.local_addr(), again.name()), (&address, "again"));
-    let accepted = again.accept().unwrap();
+    let accepted = eventually_gives("a connection", BOUND, || again.accept().ok());
     assert_eq!(accepted.peer.tcp(), Some(client.local_addr().unwrap()));
     assert_eq!(Listeners::from(again).len(), 1);
 }

@@ -6,10 +6,11 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anteroom_listener::{AcceptErrorClass, Accepted, Batch, BatchEnd, Classified, Event, Events, Listener};
 
+use super::ending::Ending;
 use super::filter::{Answer, Candidate, Filter, Verdict};
 use super::reserve::Reserve;
 use super::rota::Rota;
@@ -27,9 +28,6 @@ pub(crate) type Faults = Box<dyn FnMut() -> Option<io::Error> + Send>;
 /// Events taken from the kernel at once.
 const EVENTS: usize = 256;
 
-/// How long those that were cut at the deadline have to end.
-const GRACE: Duration = Duration::from_millis(250);
-
 /// What an acceptor is made of.
 pub(crate) struct Parts {
     pub(crate) core: Arc<Core>,
@@ -40,25 +38,15 @@ pub(crate) struct Parts {
 
 /// One listener's state on the acceptor.
 #[derive(Debug, Default)]
-struct Post {
+pub(super) struct Post {
     trouble: Trouble,
     /// The kernel is not asked before this time.
-    resumes: Option<Instant>,
+    pub(super) resumes: Option<Instant>,
     /// The epoll set is not asked about this listener.
     off: bool,
-    closed: bool,
+    pub(super) closed: bool,
     /// During a drain: how many more may be accepted before the listener is closed all the same.
-    left: Option<usize>,
-}
-
-/// How far a drain has come.
-#[derive(Debug, PartialEq, Eq)]
-enum Ending {
-    NotYet,
-    /// The listeners are closed.
-    Closed,
-    /// What was still open has been cut, and is written off at this time.
-    Cut(Instant),
+    pub(super) left: Option<usize>,
 }
 
 /// What to do after a turn.
@@ -71,22 +59,21 @@ pub(super) enum Next {
 }
 
 pub(crate) struct Acceptor {
-    core: Arc<Core>,
-    posts: Vec<Post>,
+    pub(super) core: Arc<Core>,
+    pub(super) posts: Vec<Post>,
     rota: Rota,
     reserve: Reserve,
     reserve_missed: bool,
     filter: Option<Filter>,
     #[cfg(feature = "test-util")]
     faults: Option<Faults>,
-    ending: Ending,
+    pub(super) ending: Ending,
     next_id: u64,
     events: Events,
     turns: Vec<usize>,
     batch: Batch,
     newcomers: Vec<Newcomer>,
-    paused: bool,
-    over: bool,
+    pub(super) over: bool,
 }
 
 impl Acceptor {
@@ -114,7 +101,6 @@ impl Acceptor {
             turns: Vec::new(),
             batch: Batch::new(),
             newcomers: Vec::new(),
-            paused: false,
             over: false,
             core,
         })
@@ -172,13 +158,14 @@ impl Acceptor {
         self.turns = turns;
     }
 
-    /// Accepts from one listener as much as one turn allows, and lets it in.
-    fn accept_batch(&mut self, index: usize, now: Instant) {
+    /// Accepts from one listener as much as one turn allows, and lets it in. Says whether its queue
+    /// is known to be empty now.
+    pub(super) fn accept_batch(&mut self, index: usize, now: Instant) -> bool {
         let core = Arc::clone(&self.core);
-        let Some(port) = core.gate.ports().get(index) else { return };
+        let Some(port) = core.gate.ports().get(index) else { return true };
         let end = {
             let open = port.listener();
-            let Some(listener) = open.as_ref() else { return };
+            let Some(listener) = open.as_ref() else { return true };
             // The depth costs less than the `accept` that would find the queue empty.
             let most = match listener.depth() {
                 Some(depth) if depth > 0 => core.config.batch.min(depth as usize),
@@ -205,8 +192,13 @@ impl Acceptor {
                 post.left = post.left.map(|left| left.saturating_sub(accepted));
             }
         }
-        if let BatchEnd::Error(error) = end {
-            self.meet(index, error);
+        match end {
+            BatchEnd::Empty => true,
+            BatchEnd::Error(error) => {
+                self.meet(index, error);
+                false
+            }
+            _ => false,
         }
     }
 
@@ -349,7 +341,6 @@ impl Acceptor {
                 self.switch(index, off);
             }
         }
-        self.paused = paused;
     }
 
     fn pause_until(&mut self, index: usize, until: Instant) {
@@ -383,104 +374,6 @@ impl Acceptor {
         let posts = self.posts.iter().filter(|post| !post.closed).filter_map(|post| post.resumes).min();
         let reserve = self.reserve_missed.then(|| Instant::now() + self.core.config.pause);
         earliest([posts, reserve, None])
-    }
-
-    // ------------------------------------------------------------ ending
-
-    /// Carries a drain on. `None` while there is none.
-    fn drain(&mut self, now: Instant) -> Option<Next> {
-        self.close_abandoned();
-        if self.core.life.phase() < Phase::Draining {
-            if self.posts.iter().any(|post| !post.closed) {
-                return None;
-            }
-            self.core.drain(self.core.config.drain_within);
-        }
-        self.core.gate.expect_the_end();
-        if self.ending == Ending::NotYet {
-            self.empty_queues(now);
-            let open = self.posts.iter().filter(|post| !post.closed);
-            if let Some(again) = open.map(|post| post.resumes.unwrap_or(now)).min() {
-                return Some(Next::Sleep(Some(again)));
-            }
-            self.core.gate.close_doors();
-            self.ending = Ending::Closed;
-        }
-        if self.core.gate.is_exhausted() {
-            self.core.life.exhausted.cancel();
-        }
-        if self.core.gate.is_idle() {
-            self.finish();
-            return Some(Next::Over);
-        }
-        self.meet_deadline(now)
-    }
-
-    fn meet_deadline(&mut self, now: Instant) -> Option<Next> {
-        let deadline = self.core.life.deadline();
-        match self.ending {
-            Ending::Cut(until) if until <= now => {
-                self.core.gate.write_off();
-                self.finish();
-                Some(Next::Over)
-            }
-            Ending::Cut(until) => Some(Next::Sleep(Some(until))),
-            _ if deadline.is_some_and(|deadline| deadline <= now) => {
-                self.core.gate.abandon_all();
-                self.core.gate.cut();
-                self.ending = Ending::Cut(now + GRACE);
-                Some(Next::Sleep(Some(now + GRACE)))
-            }
-            _ => Some(Next::Sleep(deadline)),
-        }
-    }
-
-    /// Accepts what the kernel has queued, and closes each listener whose queue is empty. Without a
-    /// fence newcomers never stop, so one whole queue beyond the first look is the bound.
-    fn empty_queues(&mut self, now: Instant) {
-        for index in 0..self.posts.len() {
-            let queue = self.core.gate.ports().get(index).and_then(|port| port.queue());
-            let Some(post) = self.posts.get_mut(index) else { continue };
-            let overdue = self.core.life.deadline().is_some_and(|deadline| deadline <= now);
-            if post.closed || (post.resumes.is_some() && !overdue) {
-                continue;
-            }
-            let left = *post.left.get_or_insert_with(|| most_in(queue));
-            self.accept_batch(index, now);
-            let emptied = self.core.gate.ports().get(index).is_none_or(|port| is_empty(&port.listener()));
-            if emptied || left == 0 || overdue {
-                self.close(index);
-            }
-        }
-    }
-
-    /// Nobody takes from this lane any more: its listeners are closed, their queues with them.
-    fn close_abandoned(&mut self) {
-        let core = Arc::clone(&self.core);
-        for (index, port) in core.gate.ports().iter().enumerate() {
-            let open = self.posts.get(index).is_some_and(|post| !post.closed);
-            if open && core.gate.is_abandoned(port.lane) {
-                self.close(index);
-            }
-        }
-    }
-
-    fn close(&mut self, index: usize) {
-        let core = Arc::clone(&self.core);
-        let (Some(port), Some(post)) = (core.gate.ports().get(index), self.posts.get_mut(index)) else {
-            return;
-        };
-        if !std::mem::replace(&mut post.closed, true) {
-            port.close();
-            core.gate.notes().leave(Note::ListenerClosed { listener: index });
-        }
-    }
-
-    fn finish(&mut self) {
-        self.over = true;
-        self.core.gate.close_doors();
-        self.core.life.finish(self.core.report());
-        self.core.gate.notes().leave(Note::Phase(Phase::Stopped));
     }
 }
 
@@ -522,15 +415,4 @@ fn ask(filter: &mut Filter, candidate: &Candidate<'_>, listener: usize, gate: &G
 
 fn earliest(times: [Option<Instant>; 3]) -> Option<Instant> {
     times.into_iter().flatten().min()
-}
-
-/// One whole queue: as deep as it may be, and a batch for those under way.
-fn most_in(queue: Option<anteroom_listener::Queue>) -> usize {
-    let limit = queue.and_then(|queue| queue.limit).unwrap_or(u32::from(u16::MAX));
-    limit as usize + 1
-}
-
-/// Where the depth is not told, the batch that came back short has told it.
-fn is_empty(listener: &Option<Listener>) -> bool {
-    listener.as_ref().is_none_or(|listener| listener.depth().is_none_or(|depth| depth == 0))
 }

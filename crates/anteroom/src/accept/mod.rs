@@ -5,6 +5,7 @@
 //! code in here is the admission filter.
 
 mod acceptor;
+mod ending;
 mod filter;
 mod host;
 mod reserve;

@@ -137,7 +137,7 @@ impl Gate {
             port.ledger.dead(stage, death);
         }
         drop(stream);
-        self.notes.leave(Note::Dead { listener, stage, death, peer, age: age.since_handshake(now) });
+        self.notes.leave_detail(Note::Dead { listener, stage, death, peer, age: age.since_handshake(now) });
     }
 
     /// The connection is refused: counted, reset or closed, noted.
@@ -150,7 +150,7 @@ impl Gate {
             Refusal::Reset => stream.reset(),
             Refusal::Close => drop(stream),
         }
-        self.notes.leave(Note::Refused { listener, cause, peer, age: age.since_handshake(now) });
+        self.notes.leave_detail(Note::Refused { listener, cause, peer, age: age.since_handshake(now) });
     }
 
     /// Wakes the takers that were called from inside the runtime, and those for whom a place has

@@ -91,10 +91,10 @@ impl Door {
         self.traffic != Traffic::Open
     }
 
-    /// The taker is gone for good.
-    pub(super) fn abandon(&mut self) {
+    /// Nobody is to take here any more: a taker that sleeps has to see that.
+    pub(super) fn abandon(&mut self) -> Option<Waker> {
         self.traffic = Traffic::Abandoned;
-        self.taker = None;
+        self.taker.take().map(|(waker, _)| waker)
     }
 
     pub(super) fn is_abandoned(&self) -> bool {

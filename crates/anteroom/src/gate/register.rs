@@ -81,7 +81,7 @@ impl Gate {
         if let Some(port) = self.ports.get(listener) {
             port.ledger.refused(cause);
         }
-        self.notes.leave(Note::Refused { listener, cause, peer, age: since.elapsed() });
+        self.notes.leave_detail(Note::Refused { listener, cause, peer, age: since.elapsed() });
     }
 
     /// The place and the task of a connection that nobody got; its end is not counted here.
@@ -106,17 +106,20 @@ impl Gate {
     /// Counts as cut whoever has not ended even so (a handler that blocks its thread cannot be
     /// ended), and forgets it: what it tells later changes nothing.
     pub(crate) fn write_off(&self) {
+        let mut wakers = Vec::new();
         let mut state = self.lock();
         let tokens: Vec<Token> = state.open.iter_mut().map(|(token, _)| token).collect();
         for token in tokens {
             let Some(mut entry) = state.open.remove(token) else { continue };
             state.room.release(usize::from(entry.is_held()));
             state.running -= usize::from(entry.runs());
-            if entry.runs() || entry.counted_by == CountedBy::Permit {
+            if entry.runs() || (entry.is_held() && entry.counted_by == CountedBy::Permit) {
                 self.count(entry.port, Ending::Cut, entry.since);
             }
-            entry.release().into_iter().for_each(Waker::wake);
+            wakers.append(&mut entry.release());
         }
+        drop(state);
+        wakers.into_iter().for_each(Waker::wake);
     }
 
     pub(super) fn open_peer_gone(&self, token: Token, how: HungUp) {
@@ -167,7 +170,7 @@ impl Gate {
         }
     }
 
-    fn tell_the_end(&self) {
+    pub(super) fn tell_the_end(&self) {
         if self.ending.load(Ordering::Acquire) {
             self.wake_acceptor();
         }

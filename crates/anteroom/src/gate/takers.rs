@@ -5,7 +5,7 @@
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use super::door::{Asleep, Doorstep};
+use super::door::{Asleep, Door, Doorstep};
 use super::open::Open;
 use super::{AT_ONCE, CountedBy, Gate, HandOver, State, WATCH_AFTER};
 use crate::admit::{Cause, Judgement, Stage, Take};
@@ -75,30 +75,27 @@ impl Gate {
             if let Some(port) = self.ports.get(parked.port) {
                 port.ledger.handed_out(room_wait);
             }
+            self.tell_the_end();
             return Some(HandOver { parked, key, room_wait });
         }
     }
 
-    /// The taker of `lane` is gone: who waits there is refused, and so is who comes.
+    /// Nobody takes from `lane` any more: who waits there is refused, and so is who comes.
     pub(crate) fn abandon(&self, lane: usize) {
         let now = Instant::now();
-        let mut refused = Vec::new();
+        let taker = self.lock().doors.get_mut(lane).and_then(Door::abandon);
+        if let Some(taker) = taker {
+            taker.wake();
+        }
         loop {
-            let mut state = self.lock();
-            if let Some(door) = state.doors.get_mut(lane) {
-                door.abandon();
-            }
-            while refused.len() < AT_ONCE {
-                match state.room.turn_away(lane) {
-                    Some(parked) => refused.push(parked),
-                    None => break,
-                }
-            }
-            drop(state);
+            let refused: Vec<_> = {
+                let mut state = self.lock();
+                std::iter::from_fn(|| state.room.turn_away(lane)).take(AT_ONCE).collect()
+            };
             if refused.is_empty() {
                 break;
             }
-            for parked in refused.drain(..) {
+            for parked in refused {
                 self.refuse(parked, Cause::Closed, now);
             }
         }

@@ -12,6 +12,8 @@ use std::time::Duration;
 
 use anteroom_listener::{AcceptErrorClass, Address, Backlog, PeerAddr};
 
+use tracing::level_filters::LevelFilter;
+
 use super::snapshot::Phase;
 use crate::admit::{Cause, Death, Stage};
 
@@ -78,6 +80,14 @@ impl Notes {
     /// Whom [`Notes::leave`] wakes.
     pub(crate) fn read_by(&self, reader: Thread) {
         let _only_the_first = self.reader.set(reader);
+    }
+
+    /// Leaves a note of a single connection, where somebody listens that closely. That is an atomic
+    /// of `tracing`; no subscriber is asked.
+    pub(crate) fn leave_detail(&self, note: Note) {
+        if LevelFilter::current() >= LevelFilter::DEBUG {
+            self.leave(note);
+        }
     }
 
     pub(crate) fn leave(&self, note: Note) {

@@ -19,8 +19,15 @@ const WARNING_EVERY: Duration = Duration::from_secs(1);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Kind {
     AcceptError(usize, AcceptErrorClass),
-    Refused(usize, Cause),
     FilterSlow,
+    Count(Count),
+}
+
+/// A count that is spoken of when it has grown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Count {
+    /// Of a listener, by the position of the cause.
+    Refused(usize, usize),
     Drops(usize),
     Lost,
 }
@@ -34,13 +41,12 @@ struct Rate {
 pub(crate) struct Speaker {
     listeners: Vec<String>,
     rates: HashMap<Kind, Rate>,
-    drops: Vec<u64>,
-    lost: u64,
+    spoken: HashMap<Count, u64>,
 }
 
 impl Speaker {
     pub(crate) fn new(listeners: Vec<String>) -> Self {
-        Self { drops: vec![0; listeners.len()], listeners, rates: HashMap::new(), lost: 0 }
+        Self { listeners, rates: HashMap::new(), spoken: HashMap::new() }
     }
 
     pub(crate) fn speak(&mut self, note: Note) {
@@ -51,12 +57,8 @@ impl Speaker {
                     "the peer had gone before it could be served");
             }
             Note::Refused { listener, cause, peer, age } => {
-                let refused = self.rate(Kind::Refused(listener, user_as_one(cause)));
                 let listener = self.name(listener);
                 debug!(target: "anteroom::refused", listener, %peer, %cause, ?age, "connection refused");
-                if let Some(also) = refused {
-                    warn!(target: "anteroom::refusing", listener, %cause, also, "connections are being refused");
-                }
             }
             Note::AcceptError { listener, class, error, pause } => {
                 if let Some(also) = self.rate(Kind::AcceptError(listener, class)) {
@@ -104,25 +106,38 @@ impl Speaker {
         }
     }
 
-    /// Says what only samples show: drops of a listener, and notes that were lost.
+    /// Says what samples show: refusals, drops of a listener, and notes that were lost.
     pub(crate) fn look(&mut self, snapshot: &Snapshot) {
         for (index, listener) in snapshot.listeners.iter().enumerate() {
-            let Some((queue, drops)) = listener.queue.and_then(|queue| Some((queue, queue.drops?))) else {
-                continue;
-            };
-            let Some(before) = self.drops.get_mut(index) else { continue };
-            let new = drops.saturating_sub(*before);
-            *before = drops;
-            if new > 0 && self.rate(Kind::Drops(index)).is_some() {
+            let refused = listener.report.refused.by_cause();
+            for (position, (cause, refused)) in Cause::ALL.into_iter().zip(refused).enumerate() {
+                let new = self.new_since(Count::Refused(index, position), refused);
+                if new > 0 {
+                    warn!(target: "anteroom::refusing", listener = listener.name, cause = cause.label(), new,
+                        "connections are being refused");
+                }
+            }
+            let Some(queue) = listener.queue else { continue };
+            let new = self.new_since(Count::Drops(index), queue.drops.unwrap_or(0));
+            if new > 0 {
                 warn!(target: "anteroom::dropped", listener = listener.name, new, depth = queue.depth, limit = queue.limit,
                     "the kernel dropped segments of this listener: its accept queue was full, or a filter refused them");
             }
         }
-        let new = snapshot.events_lost - self.lost;
-        if new > 0 && self.rate(Kind::Lost).is_some() {
-            self.lost = snapshot.events_lost;
+        let new = self.new_since(Count::Lost, snapshot.events_lost);
+        if new > 0 {
             warn!(target: "anteroom::events_lost", new, "the subscriber is slower than the events; counts are complete");
         }
+    }
+
+    /// What has come since this count was last spoken of: 0 also when it is too early to speak again.
+    fn new_since(&mut self, count: Count, now: u64) -> u64 {
+        let spoken = self.spoken.get(&count).copied().unwrap_or(0);
+        if now <= spoken || self.rate(Kind::Count(count)).is_none() {
+            return 0;
+        }
+        self.spoken.insert(count, now);
+        now - spoken
     }
 
     fn name(&self, listener: usize) -> &str {
@@ -139,13 +154,5 @@ impl Speaker {
         }
         rate.last = Some(now);
         Some(std::mem::take(&mut rate.held_back))
-    }
-}
-
-/// The rates are a bounded table: a user's reasons share one entry.
-fn user_as_one(cause: Cause) -> Cause {
-    match cause {
-        Cause::User(_) => Cause::User("user"),
-        other => other,
     }
 }

@@ -62,6 +62,11 @@ pub(crate) fn is_listening(socket: BorrowedFd<'_>) -> io::Result<bool> {
     SockRef::from(&socket).is_listener()
 }
 
+/// Whether it is a multipath socket (`SO_PROTOCOL`); one that was asked to be can still be plain TCP.
+pub(crate) fn is_mptcp(socket: BorrowedFd<'_>) -> bool {
+    SockRef::from(&socket).protocol().is_ok_and(|protocol| protocol == Some(Protocol::MPTCP))
+}
+
 fn write_option(socket: BorrowedFd<'_>, level: c_int, name: c_int, value: c_int) -> io::Result<()> {
     const LENGTH: socklen_t = 4;
     let value = (&raw const value).cast();

@@ -61,6 +61,11 @@ pub(crate) fn is_listening(socket: BorrowedFd<'_>) -> io::Result<bool> {
     }
 }
 
+/// Whether it is a multipath socket: nobody can be asked.
+pub(crate) fn is_mptcp(_socket: BorrowedFd<'_>) -> bool {
+    false
+}
+
 fn unsupported<T>() -> io::Result<T> {
     Err(io::ErrorKind::Unsupported.into())
 }

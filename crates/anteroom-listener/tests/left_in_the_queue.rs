@@ -1,0 +1,279 @@
+//! What is known of a client that left while it waited in the accept queue.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail the test")]
+
+use std::{
+    io::{self, Read, Write},
+    net::{Shutdown, SocketAddr, TcpStream},
+    os::unix::net::UnixStream,
+};
+
+use anteroom_listener::{Accepted, Batch, Listener, PeerAddr, PeerState, Stream, Unread};
+use anteroom_testkit::{BOUND, Scratch, connect, eventually, eventually_gives, reset};
+use socket2::SockRef;
+
+/// The ways to leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    Stay,
+    StayAndSend,
+    Close,
+    SendAndClose,
+    HalfClose,
+    SendAndHalfClose,
+    Reset,
+}
+
+use Way::*;
+
+const ALL: [Way; 7] = [Stay, StayAndSend, Close, SendAndClose, HalfClose, SendAndHalfClose, Reset];
+
+/// Does it; gives the client back if it still holds its end.
+fn leave(mut client: TcpStream, way: Way) -> Option<TcpStream> {
+    if matches!(way, StayAndSend | SendAndClose | SendAndHalfClose) {
+        client.write_all(b"request").unwrap();
+    }
+    match way {
+        Stay | StayAndSend => Some(client),
+        HalfClose | SendAndHalfClose => {
+            client.shutdown(Shutdown::Write).unwrap();
+            Some(client)
+        }
+        Close | SendAndClose => None,
+        Reset => {
+            reset(client);
+            None
+        }
+    }
+}
+
+fn leave_unix(mut client: UnixStream, way: Way) -> Option<UnixStream> {
+    if matches!(way, StayAndSend | SendAndClose | SendAndHalfClose) {
+        client.write_all(b"request").unwrap();
+    }
+    match way {
+        Close | SendAndClose | Reset => None,
+        HalfClose | SendAndHalfClose => {
+            client.shutdown(Shutdown::Write).unwrap();
+            Some(client)
+        }
+        Stay | StayAndSend => Some(client),
+    }
+}
+
+/// What the crate promises for TCP.
+fn expected(way: Way) -> PeerState {
+    match way {
+        Stay | StayAndSend => PeerState::Open,
+        Close | HalfClose => PeerState::HalfClosed(Unread::Nothing),
+        // Behind unread bytes poll(2) alone shows no hang-up.
+        SendAndClose | SendAndHalfClose if cfg!(anteroom_portable) => PeerState::Open,
+        SendAndClose | SendAndHalfClose => PeerState::HalfClosed(Unread::Bytes),
+        Reset => PeerState::Reset,
+    }
+}
+
+/// What it promises for Unix sockets, where a full close is known.
+fn expected_of_unix(way: Way) -> PeerState {
+    match way {
+        Close | Reset if !cfg!(anteroom_portable) => PeerState::Closed(Unread::Nothing),
+        SendAndClose if !cfg!(anteroom_portable) => PeerState::Closed(Unread::Bytes),
+        // A hang-up is shown, but not of which kind.
+        SendAndClose => PeerState::HalfClosed(Unread::Bytes),
+        Close | Reset => PeerState::HalfClosed(Unread::Nothing),
+        way => expected(way),
+    }
+}
+
+fn tcp(listener: &Listener) -> SocketAddr {
+    listener.local_addr().tcp().unwrap()
+}
+
+/// Takes the next connection as soon as the kernel has it in the queue.
+fn accept(listener: &Listener) -> Accepted {
+    eventually_gives("a connection", BOUND, || listener.accept().ok())
+}
+
+/// A client that left in this way while it was queued, accepted after that is known to the kernel.
+fn accept_after(listener: &Listener, way: Way) -> (Accepted, SocketAddr, Option<TcpStream>) {
+    let client = TcpStream::connect(tcp(listener)).unwrap();
+    let address = client.local_addr().unwrap();
+    let kept = leave(client, way);
+    let accepted = accept(listener);
+    eventually("the kernel knows how the client left", BOUND, || {
+        accepted.stream.peer_state().unwrap() == expected(way)
+    });
+    (accepted, address, kept)
+}
+
+#[test]
+fn a_client_that_left_keeps_its_place_and_is_accepted_without_an_error() {
+    let listener = Listener::bind("127.0.0.1:0").unwrap();
+    let mut addresses = Vec::new();
+    let mut kept = Vec::new();
+    for way in ALL {
+        let client = TcpStream::connect(tcp(&listener)).unwrap();
+        addresses.push(client.local_addr().unwrap());
+        kept.push(leave(client, way));
+    }
+    #[cfg(not(anteroom_portable))]
+    eventually("they are all in the queue", BOUND, || {
+        listener.depth() == Some(u32::try_from(ALL.len()).unwrap())
+    });
+    for address in addresses {
+        // In the order in which they came, with the address that each had.
+        assert_eq!(accept(&listener).peer, PeerAddr::Tcp(address));
+    }
+    assert_eq!(listener.accept().unwrap_err().kind(), io::ErrorKind::WouldBlock);
+}
+
+#[test]
+fn every_way_to_leave_is_told_on_ipv4_and_on_ipv6() {
+    for bind in ["127.0.0.1:0", "[::1]:0"] {
+        let listener = Listener::bind(bind).unwrap();
+        for way in ALL {
+            let (accepted, address, _kept) = accept_after(&listener, way);
+            assert_eq!(accepted.peer, PeerAddr::Tcp(address), "{way:?}");
+            assert_eq!(
+                PeerState::of(&accepted.stream).unwrap(),
+                expected(way),
+                "asking takes nothing away: {way:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn one_look_at_a_batch_sees_what_many_looks_see() {
+    let listener = Listener::bind("127.0.0.1:0").unwrap();
+    let mut kept = Vec::new();
+    for _ in 0..20 {
+        for way in ALL {
+            kept.extend(leave(TcpStream::connect(tcp(&listener)).unwrap(), way));
+        }
+    }
+    let mut batch = Batch::new();
+    let mut accepted = Vec::new();
+    for _ in 0..20 * ALL.len() {
+        accepted.push(accept(&listener));
+    }
+    let alone = |accepted: &[Accepted]| -> Vec<_> {
+        accepted.iter().map(|connection| connection.stream.peer_state().unwrap()).collect()
+    };
+    let all: Vec<_> = (0..20).flat_map(|_| ALL).map(expected).collect();
+    eventually("the kernel knows how all left", BOUND, || alone(&accepted) == all);
+    let mut accepted = accepted.into_iter();
+    batch.fill(all.len(), || Ok(accepted.next().unwrap()));
+    let together: Vec<_> = batch.classify().map(|connection| connection.state).collect();
+    assert_eq!(together, all);
+}
+
+#[test]
+fn a_reset_leaves_no_address_to_ask_for_and_an_error_that_looking_does_not_take() {
+    let listener = Listener::bind("127.0.0.1:0").unwrap();
+    let (accepted, address, _) = accept_after(&listener, Reset);
+    assert_eq!(accepted.peer, PeerAddr::Tcp(address), "the address that accept gave is right");
+    let socket = SockRef::from(&accepted.stream);
+    assert_eq!(socket.peer_addr().unwrap_err().kind(), io::ErrorKind::NotConnected);
+    assert_eq!(socket.take_error().unwrap().unwrap().kind(), io::ErrorKind::ConnectionReset);
+    #[cfg(not(anteroom_portable))]
+    assert_eq!(
+        PeerState::of(&accepted.stream).unwrap(),
+        PeerState::Closed(Unread::Nothing),
+        "when the error was taken, what is left is that both directions are closed"
+    );
+}
+
+/// CLOSE_WAIT does not prove that the client left.
+#[test]
+fn only_writing_tells_a_closed_client_from_a_half_closed_one() {
+    let listener = Listener::bind("127.0.0.1:0").unwrap();
+    for (left, waits) in [(Close, HalfClose), (SendAndClose, SendAndHalfClose)] {
+        let (gone, _, _) = accept_after(&listener, left);
+        let (there, _, client) = accept_after(&listener, waits);
+        assert_eq!(gone.stream.peer_state().unwrap(), there.stream.peer_state().unwrap());
+
+        let (Stream::Tcp(mut gone), Stream::Tcp(mut there)) = (gone.stream, there.stream) else {
+            panic!("not TCP")
+        };
+        there.write_all(b"!").unwrap();
+        let mut byte = [0];
+        client.unwrap().read_exact(&mut byte).unwrap();
+        assert_eq!(&byte, b"!", "the half-closed client reads its answer");
+        gone.write_all(b"!").unwrap();
+        eventually("the closed one answers with a reset", BOUND, || {
+            PeerState::of(&gone).unwrap() == PeerState::Reset
+        });
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn the_kernel_shows_both_as_close_wait() {
+    use anteroom_testkit::{TcpState, tcp_sockets};
+    let listener = Listener::bind("127.0.0.1:0").unwrap();
+    for way in [Close, HalfClose] {
+        let (accepted, address, _kept) = accept_after(&listener, way);
+        let mut lines = tcp_sockets().into_iter();
+        let line = lines.find(|socket| socket.local == tcp(&listener) && socket.peer == address).unwrap();
+        assert_eq!(line.state, TcpState::CloseWait, "{way:?}");
+        drop(accepted);
+    }
+}
+
+#[test]
+fn on_a_unix_socket_a_full_close_is_known() {
+    let scratch = Scratch::new();
+    let name = scratch.join("left.sock");
+    let listener = Listener::bind(format!("unix:{}", name.display())).unwrap();
+    let mut kept = Vec::new();
+    for way in ALL {
+        // Nothing is deferred on a Unix socket: the state is there when the call returns.
+        kept.push(leave_unix(UnixStream::connect(&name).unwrap(), way));
+    }
+    let mut batch = Batch::new();
+    batch.fill(ALL.len(), || listener.accept());
+    for (way, connection) in ALL.into_iter().zip(batch.classify()) {
+        assert_eq!((way, connection.state), (way, expected_of_unix(way)));
+        assert_eq!(connection.peer, PeerAddr::Unix);
+        assert_eq!(connection.kernel_wait, None);
+    }
+}
+
+/// A multipath socket reports the state ESTABLISHED after a FIN; poll tells the truth.
+#[cfg(all(target_os = "linux", not(anteroom_portable)))]
+#[test]
+fn a_multipath_client_that_left_is_told_by_poll() {
+    use socket2::{Domain, Protocol, Socket, Type};
+    let listener = match Listener::builder().mptcp().bind("127.0.0.1:0") {
+        Ok(listener) => listener,
+        Err(error) => {
+            assert!(std::env::var("CI").as_deref() != Ok("true"), "{error}");
+            return eprintln!("skipped: {error}");
+        }
+    };
+    for way in ALL {
+        let client = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::MPTCP)).unwrap();
+        client.connect(&tcp(&listener).into()).unwrap();
+        let address = client.local_addr().unwrap().as_socket().unwrap();
+        let _kept = leave(client.into(), way);
+        let accepted = accept(&listener);
+        assert_eq!(accepted.peer, PeerAddr::Tcp(address));
+        eventually(&format!("multipath: {way:?}"), BOUND, || {
+            accepted.stream.peer_state().unwrap() == expected(way)
+        });
+    }
+}
+
+#[test]
+fn clients_of_a_dual_stack_show_their_mapped_address() {
+    let listener = Listener::builder().dual_stack().bind("[::]:0").unwrap();
+    let mut to = tcp(&listener);
+    to.set_ip("127.0.0.1".parse().unwrap());
+    let client = connect(to, 1).remove(0);
+    let peer = accept(&listener).peer.tcp().unwrap();
+    assert!(peer.is_ipv6());
+    assert_eq!((peer.ip().to_canonical(), peer.port()), {
+        let address = client.local_addr().unwrap();
+        (address.ip(), address.port())
+    });
+}
