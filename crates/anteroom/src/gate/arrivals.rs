@@ -5,7 +5,7 @@
 
 use std::sync::atomic::Ordering;
 use std::task::Waker;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anteroom_listener::{HungUp, PeerState};
 
@@ -15,6 +15,9 @@ use super::{AT_ONCE, Gate, Newcomer, Parked, State, WATCH_AFTER};
 use crate::admit::{Admission, Arrival, Cause, Death, Judgement, Room, Stage, Token};
 use crate::config::Refusal;
 use crate::observe::Note;
+
+/// How long one that was handed out may stay unread before it is taken for silent.
+const HEARD_WITHIN: Duration = Duration::from_secs(1);
 
 impl Gate {
     /// Lets a batch of one lane in and wakes whoever takes there. Empties `newcomers`.
@@ -142,10 +145,21 @@ impl Gate {
 
     /// The connection is refused: counted, reset or closed, noted.
     pub(crate) fn refuse(&self, parked: Parked, cause: Cause, now: Instant) {
-        let Parked { port: listener, peer, stream, age, .. } = parked;
-        if let Some(port) = self.ports.get(listener) {
+        self.count_refused(&parked, cause);
+        self.turn_out(parked, cause, now);
+    }
+
+    /// The first half of refusing, for takers: under the lock under which it left the room, so that
+    /// the acceptor finds it counted when it finds nobody left.
+    pub(super) fn count_refused(&self, parked: &Parked, cause: Cause) {
+        if let Some(port) = self.ports.get(parked.port) {
             port.ledger.refused(cause);
         }
+    }
+
+    /// The second half, outside the lock.
+    pub(super) fn turn_out(&self, parked: Parked, cause: Cause, now: Instant) {
+        let Parked { port: listener, peer, stream, age, .. } = parked;
         match self.refusal {
             Refusal::Reset => stream.reset(),
             Refusal::Close => drop(stream),
@@ -183,6 +197,13 @@ impl Gate {
         let state = self.lock();
         let mut doors = state.doors.iter().enumerate();
         doors.all(|(lane, door)| door.is_closed() && state.room.waiting_in(lane) == 0)
+    }
+
+    /// Whether a connection was handed out by an `Incoming` a moment ago and nobody has read from
+    /// it: its request may be there, and its taker may close it unread when it is told to stop.
+    pub(crate) fn is_anybody_unheard(&self, now: Instant) -> bool {
+        let mut state = self.lock();
+        state.open.iter_mut().any(|(_, open)| now < open.since + HEARD_WITHIN && open.is_unheard())
     }
 
     /// Whether nobody takes from `lane` any more.
