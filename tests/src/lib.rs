@@ -1,4 +1,32 @@
-//! What several test files need: runtimes with blocked workers, raw clients, a server process.
+//! What several test files need: a server in a process of its own, what is done to it, and its clients.
 //!
 //! Owns no test. Each helper waits for conditions with a generous bound and never sleeps to
-//! synchronise.
+//! synchronise. It panics where a test would have to fail anyway.
+
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::missing_panics_doc,
+    clippy::indexing_slicing,
+    reason = "this is test code: a helper that fails fails the test"
+)]
+#![forbid(unsafe_code)]
+
+pub mod child;
+pub mod clients;
+pub mod events;
+pub mod heard;
+pub mod lines;
+pub mod machine;
+pub mod recorder;
+pub mod waiting;
+
+/// The programs in the README compile.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+pub struct Readme;
+
+/// And those in the guide.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/guide.md")]
+pub struct Guide;

@@ -1,3 +1,187 @@
 //! The server that tests start as a process of its own, to stop, starve and trace it.
+//!
+//! Its argument is a setup in JSON, its first line tells where it listens, and it answers each line of
+//! its input with a line of JSON until the input ends:
+//!
+//! - `snapshot`: depth, limit, drops, open, waiting, errors of accept, the report so far, waits in
+//!   microseconds
+//! - `calls`: how often handlers were called, by kind, and how many block their worker now
+//! - `events [TARGET]`: what was spoken so far
+//! - `pause`, `resume`
+//! - `drain MILLIS`: drains, and gives the report, `error` in it when the server failed
+//!
+//! The commands are read by a thread that is none of the runtime's: blocked workers do not hold them up.
 
-fn main() {}
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "this is test code: a server that fails fails the test"
+)]
+#![forbid(unsafe_code)]
+
+use std::io::{self, BufRead, Write};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anteroom::{Connection, Deaths, Distribution, Handle, Listener, Report, Server, service_fn};
+use anteroom_tests::events::Collected;
+use anteroom_tests::lines::{Calls, greet, speak};
+use serde_json::{Value, json};
+use tokio::runtime::Runtime;
+use tracing_subscriber::layer::SubscriberExt;
+
+fn main() {
+    let setup: Value = std::env::args().nth(1).map_or(Value::Null, |setup| {
+        serde_json::from_str(&setup).unwrap_or_else(|error| panic!("{error}: {setup}"))
+    });
+    let events = Collected::default();
+    let subscriber = tracing_subscriber::registry().with(events.clone());
+    tracing::subscriber::set_global_default(subscriber).expect("the only subscriber");
+
+    let workers = setup["workers"].as_u64().unwrap_or(2);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(usize::try_from(workers).expect("a number of workers"))
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    let calls = Arc::new(Calls::default());
+    let server = start(&setup, &runtime, &calls);
+    let handle = server.handle();
+
+    for command in io::stdin().lock().lines() {
+        let command = command.expect("a command");
+        let answer = match command.split_once(' ').unwrap_or((&command, "")) {
+            ("snapshot", _) => snapshot(&handle),
+            ("calls", _) => calls.to_json(),
+            ("events", "") => events.of(None).into(),
+            ("events", target) => events.of(Some(target)).into(),
+            ("pause", _) => {
+                handle.pause();
+                json!({})
+            }
+            ("resume", _) => {
+                handle.resume();
+                json!({})
+            }
+            ("drain", millis) => drain(&runtime, &handle, millis),
+            _ => panic!("no such command: {command}"),
+        };
+        say(&answer);
+    }
+    drop(server);
+    // Handlers that block their worker are not waited for.
+    runtime.shutdown_background();
+}
+
+fn say(answer: &Value) {
+    let mut out = io::stdout().lock();
+    writeln!(out, "{answer}").and_then(|()| out.flush()).expect("somebody reads");
+}
+
+fn start(setup: &Value, runtime: &Runtime, calls: &Arc<Calls>) -> Server {
+    let mut builder = Listener::builder();
+    if let Some(backlog) = setup["backlog"].as_u64() {
+        builder = builder.backlog(u32::try_from(backlog).expect("a backlog"));
+    }
+    let address = setup["listen"].as_str().unwrap_or("127.0.0.1:0");
+    let listener = builder.bind(address).expect("the address is free");
+    say(&json!({
+        "address": listener.local_addr().to_string(),
+        "requested": listener.backlog().requested,
+        "effective": listener.backlog().effective,
+    }));
+    let config = match &setup["config"] {
+        Value::Null => anteroom::Config::default(),
+        config => serde_json::from_value(config.clone()).expect("a configuration"),
+    };
+    let speaks_first = setup["speaks_first"].as_bool().unwrap_or(false);
+    let calls = Arc::clone(calls);
+    let service = service_fn(move |connection: Connection| {
+        calls.count();
+        let calls = Arc::clone(&calls);
+        async move {
+            match speaks_first {
+                true => greet(connection, &calls).await,
+                false => speak(connection, &calls).await,
+            }
+        }
+    });
+    let _inside = runtime.enter();
+    Server::builder().config(config).serve(listener, service).start().expect("it starts")
+}
+
+fn snapshot(handle: &Handle) -> Value {
+    let snapshot = handle.snapshot();
+    let listener = snapshot.listeners.first().expect("there is one listener");
+    json!({
+        "phase": snapshot.phase.label(),
+        "depth": listener.queue.and_then(|queue| queue.depth),
+        "limit": listener.queue.and_then(|queue| queue.limit),
+        "drops": listener.queue.and_then(|queue| queue.drops),
+        "open": snapshot.open,
+        "waiting": snapshot.waiting,
+        "events_lost": snapshot.events_lost,
+        "accept_errors": listener.accept_errors.iter().map(|(_, count)| count).sum::<u64>(),
+        "kernel_wait": distribution(listener.kernel_wait),
+        "room_wait": distribution(listener.room_wait),
+        "report": report(&snapshot.report),
+    })
+}
+
+fn drain(runtime: &Runtime, handle: &Handle, millis: &str) -> Value {
+    let within = Duration::from_millis(millis.parse().expect("a number of milliseconds"));
+    match runtime.block_on(handle.drain(within)) {
+        Ok(ended) => report(&ended),
+        Err(error) => {
+            let mut ended = report(error.report());
+            ended["error"] = error.to_string().into();
+            ended
+        }
+    }
+}
+
+fn report(report: &Report) -> Value {
+    let Report { served, refused, dead_on_arrival, .. } = report;
+    json!({
+        "accepted": report.accepted,
+        "balanced": report.is_balanced(),
+        "served": {
+            "total": served.total(),
+            "done": served.done,
+            "failed": served.failed,
+            "panicked": served.panicked,
+            "cut": served.cut,
+        },
+        "refused": {
+            "total": refused.total(),
+            "full": refused.full,
+            "too_old": refused.too_old,
+            "probably_left": refused.probably_left,
+            "denied": refused.denied,
+            "closed": refused.closed,
+            "resources": refused.resources,
+            "user": refused.user,
+        },
+        "dead": {
+            "total": dead_on_arrival.total(),
+            "in_queue": deaths(&dead_on_arrival.in_queue),
+            "in_room": deaths(&dead_on_arrival.in_room),
+        },
+    })
+}
+
+fn deaths(deaths: &Deaths) -> Value {
+    json!({ "silent": deaths.silent, "gone": deaths.gone, "reset": deaths.reset })
+}
+
+fn distribution(of: Distribution) -> Value {
+    let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+    json!({
+        "count": of.count,
+        "p50": micros(of.p50),
+        "p99": micros(of.p99),
+        "max": micros(of.max),
+    })
+}

@@ -18,7 +18,8 @@ use super::cause::{Cause, Death};
 #[non_exhaustive]
 pub enum HalfClose {
     /// Served while the connection is younger than this, counted from its handshake; then refused
-    /// as [`Cause::ProbablyLeft`]. The default, with one second.
+    /// as [`Cause::ProbablyLeft`]. The default, with one second. On Unix sockets the kernel does not
+    /// tell how long a connection was queued, so there it is counted from `accept`.
     Patience(#[cfg_attr(feature = "serde", serde(with = "crate::config::duration"))] Duration),
     /// Always served, whatever the age.
     Serve,

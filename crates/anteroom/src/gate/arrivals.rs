@@ -39,8 +39,13 @@ impl Gate {
                     }
                 }
             }
-            if state.room.can_take(lane) {
-                waker = state.doors.get_mut(lane).and_then(|door| door.wake_from(Asleep::Arrival));
+            let State { room, doors, .. } = &mut *state;
+            if let Some(door) = doors.get_mut(lane) {
+                match room.can_take(lane) {
+                    true => waker = door.wake_from(Asleep::Arrival),
+                    false if room.waiting_in(lane) > 0 => door.wait_for_place(),
+                    false => {}
+                }
             }
         }
         if let Some(waker) = waker {

@@ -61,6 +61,14 @@ impl Door {
         self.taker.as_ref().is_some_and(|(_, asleep)| *asleep == on)
     }
 
+    /// Somebody has come for whom there is no place: a taker that slept until somebody came sleeps
+    /// from now on until a place is free.
+    pub(super) fn wait_for_place(&mut self) {
+        if let Some((_, asleep @ Asleep::Arrival)) = &mut self.taker {
+            *asleep = Asleep::Place;
+        }
+    }
+
     pub(super) fn ring(&mut self) {
         self.rung = true;
     }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anteroom_listener::{HungUp, PeerAddr};
 use tokio::task::AbortHandle;
 
-use super::door::Asleep;
+use super::door::{Asleep, Door};
 use super::open::{CountedBy, Gone, Open, OpenKey, Wire};
 use super::{Gate, State};
 use crate::admit::{Cause, Token};
@@ -49,14 +49,10 @@ impl Gate {
         if entry.is_over() {
             open.remove(key.0);
         }
-        let wanted = doors.iter().any(|door| door.sleeps_on(Asleep::Place));
+        let wanted = is_place_wanted(doors);
         drop(state);
         wakers.into_iter().for_each(Waker::wake);
-        match (wanted, self.accept_on) {
-            (true, AcceptOn::Thread) => self.wake_acceptor(),
-            (true, AcceptOn::Task) => self.relay(),
-            (false, _) => {}
-        }
+        self.offer_place(wanted);
         self.tell_the_end();
     }
 
@@ -90,9 +86,20 @@ impl Gate {
         }
         state.room.release(usize::from(entry.is_held()));
         state.running -= usize::from(entry.runs());
+        let wanted = is_place_wanted(&state.doors);
         drop(state);
+        self.offer_place(wanted);
         self.tell_the_end();
         Some((entry.port, entry.since))
+    }
+
+    /// A place is free, and wanted or not.
+    fn offer_place(&self, wanted: bool) {
+        match (wanted, self.accept_on) {
+            (true, AcceptOn::Thread) => self.wake_acceptor(),
+            (true, AcceptOn::Task) => self.relay(),
+            (false, _) => {}
+        }
     }
 
     /// Ends every open connection: tasks are aborted, sockets shut down.
@@ -176,4 +183,9 @@ impl Gate {
             self.wake_acceptor();
         }
     }
+}
+
+/// Whether a taker sleeps until a place is free.
+fn is_place_wanted(doors: &[Door]) -> bool {
+    doors.iter().any(|door| door.sleeps_on(Asleep::Place))
 }

@@ -46,8 +46,10 @@ impl Gate {
     /// closed on the way.
     pub(crate) fn take(&self, lane: usize, counted_by: CountedBy) -> Option<HandOver> {
         loop {
-            let now = Instant::now();
             let mut state = self.lock();
+            // Read under the lock, so that it is not before the time by which the acceptor, which had
+            // the lock before, has put this one under watch.
+            let now = Instant::now();
             let parked = match state.room.take(lane, now) {
                 Take::Ready(parked) => parked,
                 Take::Late(parked, cause) => {

@@ -1,0 +1,140 @@
+//! Every worker of the runtime blocked by a handler: the accept queue is being emptied all the same.
+
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on fails; not every helper of a test counts as one"
+)]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anteroom::{Connection, Handle, Listener, Server, service_fn};
+use anteroom_testkit::{BOUND, eventually, ss_tcp_queue};
+use anteroom_tests::clients::{connect, next_line, send};
+use anteroom_tests::lines::{Calls, answer, speak};
+
+const WORKERS: usize = 2;
+
+/// The promise's own numbers.
+const BLOCKED_FOR: Duration = Duration::from_secs(10);
+const CLIENTS: u32 = 1000;
+const PERIOD: Duration = Duration::from_millis(5);
+const DEPTH: u32 = 16;
+const KERNEL_WAIT: Duration = Duration::from_millis(50);
+
+/// What is published may be this old.
+const SAMPLE_AGE: Duration = Duration::from_secs(1);
+
+/// How often the kernel is asked through `ss`, beside the server's own view: it costs a process.
+const SS_EVERY: u32 = 50;
+
+/// The worst that a thread outside the runtime saw while it looked.
+#[derive(Debug, Default)]
+struct Seen {
+    samples: u32,
+    depth: u32,
+    drops: u64,
+    ss_samples: u32,
+    ss_depth: u32,
+    longest_look: Duration,
+}
+
+fn look_until(over: &AtomicBool, handle: &Handle, port: u16) -> Seen {
+    let mut seen = Seen::default();
+    while !over.load(Ordering::Acquire) {
+        let start = Instant::now();
+        let snapshot = handle.snapshot();
+        seen.longest_look = seen.longest_look.max(start.elapsed());
+        let queue = snapshot.listeners[0].queue.expect("it listens");
+        seen.samples += 1;
+        seen.depth = seen.depth.max(queue.depth.expect("the platform tells"));
+        seen.drops = seen.drops.max(queue.drops.expect("the platform tells"));
+        if seen.samples % SS_EVERY == 0
+            && let Some((depth, _)) = ss_tcp_queue(port)
+        {
+            seen.ss_samples += 1;
+            seen.ss_depth = seen.ss_depth.max(depth);
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+    seen
+}
+
+#[test]
+fn with_every_worker_blocked_the_queue_is_emptied_and_everybody_is_served_afterwards() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(WORKERS)
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    let listener = Listener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().clone();
+    let port = address.tcp().expect("it is TCP").port();
+    let calls = Arc::new(Calls::default());
+    let service = {
+        let calls = Arc::clone(&calls);
+        service_fn(move |connection: Connection| {
+            calls.count();
+            let calls = Arc::clone(&calls);
+            async move { speak(connection, &calls).await }
+        })
+    };
+    let server = {
+        let _inside = runtime.enter();
+        // Nobody is refused for having waited through the block.
+        Server::builder().max_wait(Duration::from_secs(300)).serve(listener, service).start()
+    };
+    let server = server.expect("it starts");
+    let handle = server.handle();
+
+    let blockers: Vec<_> = (0..WORKERS).map(|_| connect(&address)).collect();
+    let block = format!("block {}", BLOCKED_FOR.as_millis());
+    for blocker in &blockers {
+        send(blocker, &block);
+    }
+    eventually("every worker is blocked", BLOCKED_FOR / 2, || calls.blocked() == WORKERS);
+
+    let over = AtomicBool::new(false);
+    let (clients, seen) = thread::scope(|scope| {
+        let looking = scope.spawn(|| look_until(&over, &handle, port));
+        let start = Instant::now();
+        let clients: Vec<_> = (0..CLIENTS)
+            .map(|number| {
+                thread::sleep((start + PERIOD * number).saturating_duration_since(Instant::now()));
+                let client = connect(&address);
+                send(&client, &format!("live {number}"));
+                client
+            })
+            .collect();
+        let connected = Instant::now();
+        let everybody = u64::from(CLIENTS) + WORKERS as u64;
+        eventually("everybody has been accepted", BOUND, || handle.snapshot().report.accepted == everybody);
+        let told_after = connected.elapsed();
+        assert_eq!(calls.blocked(), WORKERS, "the block must outlast the clients, or nothing is shown");
+        assert!(told_after <= SAMPLE_AGE, "the last arrival was told only after {told_after:?}");
+        assert_eq!(handle.snapshot().waiting, CLIENTS as usize);
+        over.store(true, Ordering::Release);
+        (clients, looking.join().expect("it looked"))
+    });
+
+    assert!(seen.depth <= DEPTH && seen.ss_depth <= DEPTH, "{seen:?}");
+    assert_eq!(seen.drops, 0, "{seen:?}");
+    assert!(seen.longest_look <= SAMPLE_AGE, "{seen:?}");
+    let wait = handle.snapshot().listeners[0].kernel_wait;
+    assert_eq!(wait.count, u64::from(CLIENTS) + WORKERS as u64, "{wait:?}");
+    assert!(wait.p99 <= KERNEL_WAIT, "{wait:?}");
+
+    for blocker in &blockers {
+        assert_eq!(next_line(blocker).expect("it ends"), answer(&block));
+    }
+    for (number, client) in clients.iter().enumerate() {
+        assert_eq!(next_line(client).expect("it is served"), answer(&format!("live {number}")));
+    }
+    drop((clients, blockers));
+    let report = runtime.block_on(handle.drain(BOUND)).expect("nothing failed");
+    assert_eq!(report.served.done, u64::from(CLIENTS) + WORKERS as u64, "{report}");
+    assert!(report.is_balanced(), "{report}");
+}

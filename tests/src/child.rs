@@ -1,0 +1,145 @@
+//! A server in a process of its own, which can be stopped, looked at and asked.
+//!
+//! Owns the process: it ends when this is dropped, and by itself when this process ends.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::time::Duration;
+
+use anteroom::Address;
+use anteroom_testkit::{BOUND, eventually};
+use serde_json::Value;
+
+/// The process, and a conversation with it: a command a line, an answer a line.
+///
+/// The setup is one JSON object, every key of which may be left out: `listen` (an address, default
+/// `127.0.0.1:0`), `backlog`, `config` (`anteroom::Config`), `workers` (default 2) and `speaks_first`.
+/// `src/server.rs` lists the commands.
+#[derive(Debug)]
+pub struct ServerProcess {
+    process: Child,
+    commands: ChildStdin,
+    answers: BufReader<ChildStdout>,
+    started: Value,
+}
+
+impl ServerProcess {
+    /// Starts `program`, which is the test's `env!("CARGO_BIN_EXE_anteroom-test-server")`, and waits
+    /// until it listens.
+    #[must_use]
+    pub fn start(program: &str, setup: &Value) -> Self {
+        let mut process = Command::new(program)
+            .arg(setup.to_string())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the server's program starts");
+        let commands = process.stdin.take().expect("piped");
+        let answers = BufReader::new(process.stdout.take().expect("piped"));
+        let mut server = Self { process, commands, answers, started: Value::Null };
+        server.started = server.answer();
+        server
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> Address {
+        let address = self.started["address"].as_str().expect("it tells its address");
+        address.parse().expect("it can be read")
+    }
+
+    /// The backlog that the kernel granted.
+    #[must_use]
+    pub fn effective_backlog(&self) -> u64 {
+        self.started["effective"].as_u64().expect("the platform tells")
+    }
+
+    /// The process.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Gives a command and reads its answer.
+    pub fn ask(&mut self, command: &str) -> Value {
+        writeln!(self.commands, "{command}").expect("the server reads commands");
+        self.answer()
+    }
+
+    /// `Handle::snapshot()`, as far as the tests need it.
+    pub fn snapshot(&mut self) -> Value {
+        self.ask("snapshot")
+    }
+
+    /// How often handlers were called, and by whom.
+    pub fn calls(&mut self) -> Value {
+        self.ask("calls")
+    }
+
+    /// The events of one target so far.
+    pub fn events(&mut self, target: &str) -> Vec<Value> {
+        let events = self.ask(&format!("events {target}"));
+        events.as_array().expect("a list").clone()
+    }
+
+    /// All events so far.
+    pub fn all_events(&mut self) -> Vec<Value> {
+        self.ask("events").as_array().expect("a list").clone()
+    }
+
+    /// Drains it, and gives the report.
+    pub fn drain(&mut self, within: Duration) -> Value {
+        self.ask(&format!("drain {}", within.as_millis()))
+    }
+
+    /// Waits until the snapshot is as wanted, and gives it.
+    pub fn eventually(&mut self, what: &str, mut is_so: impl FnMut(&Value) -> bool) -> Value {
+        let mut last = Value::Null;
+        eventually(what, BOUND, || {
+            last = self.snapshot();
+            is_so(&last)
+        });
+        last
+    }
+
+    /// SIGSTOP, and waits until every thread of it has stopped.
+    pub fn stop(&self) {
+        self.signal("-STOP");
+        eventually("every thread of the server has stopped", BOUND, || {
+            self.thread_states().iter().all(|state| *state == 'T')
+        });
+    }
+
+    /// SIGCONT.
+    pub fn go_on(&self) {
+        self.signal("-CONT");
+    }
+
+    fn signal(&self, signal: &str) {
+        let status = Command::new("kill").args([signal, &self.pid().to_string()]).status();
+        assert!(status.expect("kill runs").success(), "kill {signal}");
+    }
+
+    /// proc_pid_stat(5): the state stands behind the name, which may hold anything but the last `)`.
+    fn thread_states(&self) -> Vec<char> {
+        let threads = fs::read_dir(format!("/proc/{}/task", self.pid())).expect("its threads");
+        let stats = threads.filter_map(|thread| fs::read_to_string(thread.ok()?.path().join("stat")).ok());
+        stats.filter_map(|stat| stat.rsplit_once(") ")?.1.chars().next()).collect()
+    }
+
+    fn answer(&mut self) -> Value {
+        let mut line = String::new();
+        self.answers.read_line(&mut line).expect("the server answers");
+        assert!(!line.is_empty(), "the server has ended: {:?}", self.process.try_wait());
+        serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"))
+    }
+}
+
+impl Drop for ServerProcess {
+    fn drop(&mut self) {
+        // Stopped or not: SIGKILL ends it, and it may have ended by itself.
+        let _ended_already = self.process.kill();
+        let _reaped = self.process.wait();
+    }
+}
