@@ -147,10 +147,21 @@ impl Gate {
 
     /// The connection is refused: counted, reset or closed, noted.
     pub(crate) fn refuse(&self, parked: Parked, cause: Cause, now: Instant) {
-        let Parked { port: listener, peer, stream, age, .. } = parked;
-        if let Some(port) = self.ports.get(listener) {
+        self.count_refused(&parked, cause);
+        self.turn_out(parked, cause, now);
+    }
+
+    /// Off the acceptor's thread this is done under the lock in which the connection leaves the room:
+    /// the acceptor makes the report when nobody is left, and must not make it between the two.
+    pub(super) fn count_refused(&self, parked: &Parked, cause: Cause) {
+        if let Some(port) = self.ports.get(parked.port) {
             port.ledger.refused(cause);
         }
+    }
+
+    /// Resets or closes a connection that was counted as refused, and leaves the note.
+    pub(super) fn turn_out(&self, parked: Parked, cause: Cause, now: Instant) {
+        let Parked { port: listener, peer, stream, age, .. } = parked;
         match self.refusal {
             Refusal::Reset => stream.reset(),
             Refusal::Close => drop(stream),

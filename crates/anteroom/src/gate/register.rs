@@ -47,10 +47,11 @@ impl Gate {
             open.remove(key.0);
         }
         let wanted = is_place_wanted(doors);
-        drop(state);
+        // Under the lock: the acceptor makes the report when nobody is left.
         if let Some((port, since)) = counted {
             self.count(port, ending, since);
         }
+        drop(state);
         wakers.into_iter().for_each(Waker::wake);
         self.offer_place(wanted);
         self.tell_the_end();
@@ -66,31 +67,33 @@ impl Gate {
             state.open.remove(key.0);
         }
         state.running -= 1;
-        drop(state);
+        // Under the lock: the acceptor makes the report when nobody is left.
         self.count(port, ending, since);
+        drop(state);
         self.tell_the_end();
     }
 
     /// A connection that was taken cannot be handed out: refused, with its place given back.
     pub(crate) fn refuse_taken(&self, key: OpenKey, peer: PeerAddr, cause: Cause) {
-        let Some((listener, since)) = self.give_back(key) else { return };
+        let known = self.lock().open.get(key.0).map(|entry| (entry.port, entry.since));
+        let Some((listener, since)) = known else { return };
         if let Some(port) = self.ports.get(listener) {
             port.ledger.refused(cause);
         }
+        self.give_back(key);
         self.notes.leave_detail(Note::Refused { listener, cause, peer, age: since.elapsed() });
     }
 
-    /// The place and the task of a connection that nobody got; its end is not counted here.
-    pub(super) fn give_back(&self, key: OpenKey) -> Option<(usize, Instant)> {
+    /// The place and the task of a connection that nobody got; its end has been counted.
+    pub(super) fn give_back(&self, key: OpenKey) {
         let mut state = self.lock();
-        let entry = state.open.remove(key.0)?;
+        let Some(entry) = state.open.remove(key.0) else { return };
         state.room.release(usize::from(entry.is_held()));
         state.running -= usize::from(entry.runs());
         let wanted = is_place_wanted(&state.doors);
         drop(state);
         self.offer_place(wanted);
         self.tell_the_end();
-        Some((entry.port, entry.since))
     }
 
     /// A place is free, and wanted or not.

@@ -53,8 +53,9 @@ impl Gate {
             let parked = match state.room.take(lane, now) {
                 Take::Ready(parked) => parked,
                 Take::Late(parked, cause) => {
+                    self.count_refused(&parked, cause);
                     drop(state);
-                    self.refuse(parked, cause, now);
+                    self.turn_out(parked, cause, now);
                     continue;
                 }
                 Take::Empty | Take::NoPlace => return None,
@@ -69,8 +70,9 @@ impl Gate {
             if room_wait >= LOOK_AGAIN_AFTER {
                 let verdict = self.look(&parked, now);
                 if !matches!(verdict, Judgement::Serve | Judgement::ServeUntil(_)) {
-                    self.give_back(key);
+                    // In this order: a report is made when every place has been given back.
                     self.end(parked, verdict, Stage::Room, now);
+                    self.give_back(key);
                     continue;
                 }
             }
@@ -92,13 +94,14 @@ impl Gate {
         loop {
             let refused: Vec<_> = {
                 let mut state = self.lock();
-                std::iter::from_fn(|| state.room.turn_away(lane)).take(AT_ONCE).collect()
+                let turned_away = std::iter::from_fn(|| state.room.turn_away(lane)).take(AT_ONCE);
+                turned_away.inspect(|parked| self.count_refused(parked, Cause::Closed)).collect()
             };
             if refused.is_empty() {
                 break;
             }
             for parked in refused {
-                self.refuse(parked, Cause::Closed, now);
+                self.turn_out(parked, Cause::Closed, now);
             }
         }
         self.wake_acceptor();
