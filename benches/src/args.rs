@@ -33,21 +33,24 @@ pub(crate) struct Bench {
     /// How often each server is measured.
     #[arg(long, default_value_t = 5)]
     pub(crate) rounds: usize,
-    /// How long each of a round's two measurements takes, in seconds.
+    /// How long each of a round's two measurements of a server takes, in seconds.
     #[arg(long, default_value_t = 3.0)]
     pub(crate) seconds: f64,
+    /// Into how many slices that time is cut; the servers take turns slice by slice.
+    #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) slices: u32,
     /// Connections at a time in the closed loop.
     #[arg(long, default_value_t = 32)]
     pub(crate) connections: usize,
     /// Connections per second in the open loop.
     #[arg(long, default_value_t = 5_000)]
     pub(crate) rate: u32,
-    /// Measure again what was measured while other things kept more than this many cores busy.
-    #[arg(long, default_value_t = 0.15)]
+    /// Measure a slice again when other things kept more than this many cores busy meanwhile.
+    #[arg(long, default_value_t = 0.25)]
     pub(crate) others_below: f64,
-    /// How often at most one measurement is repeated for that; the last one counts then.
-    #[arg(long, default_value_t = 4)]
-    pub(crate) repeats: usize,
+    /// How often at most one slice is repeated for that; the last one counts then.
+    #[arg(long, default_value_t = 3)]
+    pub(crate) repeats: u32,
     /// Measure only these servers (comma-separated); the one that the others are compared with is always there.
     #[arg(long = "servers", value_delimiter = ',')]
     pub(crate) only: Vec<Peer>,
@@ -73,9 +76,9 @@ impl Bench {
         Peer::ALL.iter().copied().filter(wanted).collect()
     }
 
-    /// The length of one measurement.
-    pub(crate) fn length(&self) -> Duration {
-        Duration::try_from_secs_f64(self.seconds).unwrap_or(Duration::from_secs(3))
+    /// The length of one slice.
+    pub(crate) fn slice(&self) -> Duration {
+        Duration::try_from_secs_f64(self.seconds).unwrap_or(Duration::from_secs(3)) / self.slices.max(1)
     }
 
     pub(crate) fn output(&self) -> Option<PathBuf> {

@@ -6,7 +6,7 @@
 use crate::{
     args::Bench,
     figures::{CLOSED, COMPARED, Figure, Figures, OPEN, OTHERS},
-    round::per_traced,
+    running::per_traced,
 };
 use anteroom_load::{
     measure::{Machine, Syscalls},
@@ -56,8 +56,8 @@ pub(crate) fn write(
 fn quietness(bench: &Bench, figures: &Figures) -> String {
     let Some(others) = figures.spread_of_all(OTHERS) else { return String::new() };
     format!(
-        "\nBeside server and client, other things kept {others:.*} cores busy (median of all measurements). {} \
-         measurements were taken again because that was more than {}.\n",
+        "\nBeside server and client, other things kept {others:.*} cores busy (median of the rounds). {} \
+         slices were taken again because that was more than {}.\n",
         OTHERS.digits,
         figures.repeats(),
         bench.others_below,
@@ -70,10 +70,16 @@ fn head(machine: &Machine, bench: &Bench) -> String {
          Written by the command; do not edit.\n\n\
          ```sh\ncargo run --release -p anteroom-benches -- --rounds {} --seconds {} --connections {} --rate {}\n```\n\n\
          Machine: {machine}; client and server share its cores.\n\n\
-         Every server is a process of its own, started anew for each of {} rounds; in each round all servers are \
-         measured one after another, and another one comes first each time. A figure is the median of the rounds, \
-         with the least and the greatest behind it.\n",
-        bench.rounds, bench.seconds, bench.connections, bench.rate, bench.rounds,
+         Every server is a process of its own, started anew for each of {} rounds. In a round the servers take \
+         turns, {} times {:.1} s of each load, and another one comes first each time. A figure is the median of the \
+         rounds, with the least and the greatest behind it.\n",
+        bench.rounds,
+        bench.seconds,
+        bench.connections,
+        bench.rate,
+        bench.rounds,
+        bench.slices,
+        bench.slice().as_secs_f64(),
     )
 }
 

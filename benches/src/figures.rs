@@ -108,14 +108,14 @@ impl Figures {
         Spread::of(self.rounds.iter().flat_map(|(_, rounds)| rounds).map(figure.read))
     }
 
-    /// Measurements that were thrown away because they were disturbed.
-    pub(crate) fn repeats(&self) -> usize {
+    /// Slices that were thrown away because they were disturbed.
+    pub(crate) fn repeats(&self) -> u32 {
         self.rounds.iter().flat_map(|(_, rounds)| rounds).map(|measured| measured.repeats).sum()
     }
 
     /// Connections without an answer, over all rounds.
     pub(crate) fn failed(&self, peer: Peer) -> u64 {
-        self.of(peer).iter().map(|measured| measured.closed.failed + measured.open.failed).sum()
+        self.of(peer).iter().map(|measured| measured.failed).sum()
     }
 
     fn values(&self, peer: Peer, figure: Figure) -> Vec<f64> {
@@ -140,7 +140,6 @@ pub(crate) mod tests {
                 server_micros: cost,
                 client_micros: 20.0,
                 switches: 0.5,
-                failed: 0,
             },
             open: Open {
                 per_second: 5_000.0,
@@ -150,8 +149,8 @@ pub(crate) mod tests {
                 p99: at(p99),
                 p999: at(900),
                 lag_p99: at(10),
-                failed: 1,
             },
+            failed: 1,
             others: 0.1,
             repeats: 1,
         }

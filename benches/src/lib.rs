@@ -8,6 +8,7 @@ mod args;
 mod document;
 mod figures;
 mod round;
+mod running;
 
 use anteroom_load::{
     measure::{Machine, Syscalls},
@@ -16,7 +17,6 @@ use anteroom_load::{
 use args::{Args, Bench, Command};
 use clap::Parser;
 use figures::Figures;
-use round::Measured;
 use std::{
     io::{self, Write},
     process::ExitCode,
@@ -43,9 +43,9 @@ fn run(bench: &Bench) -> io::Result<()> {
     let peers = bench.peers();
     let mut figures = Figures::new(&peers);
     for round in 0..bench.rounds {
-        for peer in in_turn(&peers, round) {
-            say(&format!("round {} of {}: {peer:17}  ", round + 1, bench.rounds))?;
-            figures.add(peer, undisturbed(peer, bench)?);
+        for (peer, measured) in round::measure(&in_turn(&peers, round), bench)? {
+            say(&format!("round {} of {}: {peer:17}  {measured}\n", round + 1, bench.rounds))?;
+            figures.add(peer, measured);
         }
     }
     let syscalls = count_all_syscalls(&peers, bench)?;
@@ -58,28 +58,13 @@ fn run(bench: &Bench) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether a measurement was disturbed is decided by what else ran, never by its own figures.
-fn undisturbed(peer: Peer, bench: &Bench) -> io::Result<Measured> {
-    let mut repeats = 0;
-    loop {
-        let mut measured = round::measure(peer, bench)?;
-        measured.repeats = repeats;
-        say(&format!("{measured}\n"))?;
-        if measured.others <= bench.others_below || repeats >= bench.repeats {
-            return Ok(measured);
-        }
-        repeats += 1;
-        say("                               again: ")?;
-    }
-}
-
 fn count_all_syscalls(peers: &[Peer], bench: &Bench) -> io::Result<Vec<(Peer, Syscalls)>> {
     let mut counted = Vec::new();
     if bench.no_syscalls {
         return Ok(counted);
     }
     for peer in peers {
-        match round::syscalls(*peer, bench)? {
+        match running::syscalls(*peer, bench)? {
             Some(syscalls) => counted.push((*peer, syscalls)),
             None => {
                 say("system calls: not counted, strace is not there or may not look\n")?;
@@ -90,14 +75,14 @@ fn count_all_syscalls(peers: &[Peer], bench: &Bench) -> io::Result<Vec<(Peer, Sy
     Ok(counted)
 }
 
-/// Everyone once, another one first in every round: who comes after whom, and when, is then nobody's advantage.
-fn in_turn(peers: &[Peer], round: usize) -> Vec<Peer> {
-    let mut peers = peers.to_vec();
-    if !peers.is_empty() {
-        let places = round % peers.len();
-        peers.rotate_left(places);
+/// Everyone once, another one first in every turn: who comes after whom, and when, is then nobody's advantage.
+fn in_turn<T: Clone>(all: &[T], turn: usize) -> Vec<T> {
+    let mut all = all.to_vec();
+    if !all.is_empty() {
+        let places = turn % all.len();
+        all.rotate_left(places);
     }
-    peers
+    all
 }
 
 fn say(text: &str) -> io::Result<()> {

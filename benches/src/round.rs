@@ -1,35 +1,158 @@
-//! One server, measured once.
+//! One round: every server measured, slice by slice in turn.
 //!
-//! Owns: the order in a round (start, warm up, closed loop, open loop, end), and what is read around each.
-//! Never: two servers at a time.
+//! Owns: the order in a round, and the sums of the slices.
+//! Never: two servers under load at a time. The others are there, and idle.
 
-use crate::args::Bench;
+use crate::{args::Bench, in_turn, running::Running};
 use anteroom_load::{
-    client::{ClosedLoop, OpenLoop, Schedule, Until},
-    measure::{Syscalls, Usage, busy_cores, count_syscalls},
+    client::{ClosedRun, Latencies, OpenRun},
+    measure::Usage,
     peer::Peer,
-    process::ServerProcess,
 };
-use std::{
-    fmt, io,
-    time::{Duration, Instant},
-};
+use std::{fmt, io, time::Duration};
 
-/// Connections before anything is measured: threads have started, memory is there.
-const WARM_UP: u64 = 2_000;
+/// Fresh processes, so that no server profits from an earlier round. Slices are short against what disturbs a
+/// machine, so that a disturbance meets all servers alike.
+pub(crate) fn measure(peers: &[Peer], bench: &Bench) -> io::Result<Vec<(Peer, Measured)>> {
+    let mut all = Vec::new();
+    for peer in peers {
+        all.push((Running::start(*peer, bench)?, Sums::new()?));
+    }
+    for slice in 0..bench.slices {
+        let order: Vec<usize> = (0..all.len()).collect();
+        for index in in_turn(&order, usize::try_from(slice).unwrap_or(0)) {
+            if let Some((running, sums)) = all.get_mut(index) {
+                undisturbed(running, sums, bench)?;
+            }
+        }
+    }
+    Ok(all.into_iter().map(|(running, sums)| (running.peer(), sums.measured())).collect())
+}
 
-/// Connections of a traced server.
-const TRACED: u64 = 2_000;
+/// Whether a slice was disturbed is decided by what else ran, never by its own figures.
+fn undisturbed(running: &mut Running, sums: &mut Sums, bench: &Bench) -> io::Result<()> {
+    let mut repeats = 0;
+    loop {
+        let slice = running.slice(bench)?;
+        if slice.others_on() <= bench.others_below || repeats >= bench.repeats {
+            return sums.add(&slice);
+        }
+        repeats += 1;
+        sums.repeats += 1;
+    }
+}
+
+/// One slice of one server.
+#[derive(Debug)]
+pub(crate) struct Slice {
+    pub(crate) closed: ClosedRun,
+    pub(crate) closed_server: Usage,
+    pub(crate) closed_client: Usage,
+    pub(crate) open: OpenRun,
+    pub(crate) open_server: Usage,
+    /// Core time that went to neither server nor client, of `wall`.
+    pub(crate) others: Duration,
+    pub(crate) wall: Duration,
+}
+
+impl Slice {
+    /// Cores, on average.
+    fn others_on(&self) -> f64 {
+        share(self.others, self.wall)
+    }
+}
+
+#[derive(Debug)]
+struct Sums {
+    answered: [u64; 2],
+    failed: u64,
+    elapsed: [Duration; 2],
+    server: [Usage; 2],
+    client: Usage,
+    latencies: Latencies,
+    lag: Latencies,
+    others: Duration,
+    wall: Duration,
+    repeats: u32,
+}
+
+impl Sums {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            answered: [0; 2],
+            failed: 0,
+            elapsed: [Duration::ZERO; 2],
+            server: [Usage::default(); 2],
+            client: Usage::default(),
+            latencies: Latencies::new()?,
+            lag: Latencies::new()?,
+            others: Duration::ZERO,
+            wall: Duration::ZERO,
+            repeats: 0,
+        })
+    }
+
+    fn add(&mut self, slice: &Slice) -> io::Result<()> {
+        let [closed_answered, open_answered] = &mut self.answered;
+        *closed_answered += slice.closed.answered;
+        *open_answered += slice.open.answered;
+        self.failed += slice.closed.failed + slice.open.failed;
+        let [closed_elapsed, open_elapsed] = &mut self.elapsed;
+        *closed_elapsed += slice.closed.elapsed;
+        *open_elapsed += slice.open.elapsed;
+        let [closed_server, open_server] = &mut self.server;
+        *closed_server += slice.closed_server;
+        *open_server += slice.open_server;
+        self.client += slice.closed_client;
+        self.latencies.absorb(&slice.open.latencies)?;
+        self.lag.absorb(&slice.open.lag)?;
+        self.others += slice.others;
+        self.wall += slice.wall;
+        Ok(())
+    }
+
+    fn measured(&self) -> Measured {
+        let [closed_answered, open_answered] = self.answered;
+        let [closed_elapsed, open_elapsed] = self.elapsed;
+        let [closed_server, open_server] = self.server;
+        Measured {
+            closed: Closed {
+                per_second: closed_answered as f64 / closed_elapsed.as_secs_f64(),
+                server_micros: closed_server.cpu_micros_per(closed_answered),
+                client_micros: self.client.cpu_micros_per(closed_answered),
+                switches: closed_server.switches_per(closed_answered),
+            },
+            open: Open {
+                per_second: open_answered as f64 / open_elapsed.as_secs_f64(),
+                server_micros: open_server.cpu_micros_per(open_answered),
+                switches: open_server.switches_per(open_answered),
+                p50: self.latencies.percentile(50.0),
+                p99: self.latencies.percentile(99.0),
+                p999: self.latencies.percentile(99.9),
+                lag_p99: self.lag.percentile(99.0),
+            },
+            failed: self.failed,
+            others: share(self.others, self.wall),
+            repeats: self.repeats,
+        }
+    }
+}
+
+fn share(part: Duration, whole: Duration) -> f64 {
+    part.as_secs_f64() / whole.as_secs_f64().max(f64::MIN_POSITIVE)
+}
 
 /// What one round says of one server.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Measured {
     pub(crate) closed: Closed,
     pub(crate) open: Open,
+    /// Connections without an answer.
+    pub(crate) failed: u64,
     /// Cores that were busy with neither the server nor the client, on average.
     pub(crate) others: f64,
-    /// How many measurements before this one were disturbed.
-    pub(crate) repeats: usize,
+    /// How many slices were disturbed and taken again.
+    pub(crate) repeats: u32,
 }
 
 /// As many connections as client and server manage together.
@@ -39,7 +162,6 @@ pub(crate) struct Closed {
     pub(crate) server_micros: f64,
     pub(crate) client_micros: f64,
     pub(crate) switches: f64,
-    pub(crate) failed: u64,
 }
 
 /// At the fixed rate.
@@ -52,102 +174,22 @@ pub(crate) struct Open {
     pub(crate) p99: Duration,
     pub(crate) p999: Duration,
     pub(crate) lag_p99: Duration,
-    pub(crate) failed: u64,
 }
 
 impl fmt::Display for Measured {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "closed {:>7.0}/s {:>6.1} µs CPU  ·  open {:>7.0}/s {:>6.1} µs CPU, p50 {:?}, p99 {:?}, p99.9 {:?}",
+            "closed {:>6.0}/s, {:>5.1} µs CPU · open {:>5.1} µs CPU, p50 {:>4} p99 {:>5} p99.9 {:>5} µs · others on {:.2} cores, {} repeated",
             self.closed.per_second,
             self.closed.server_micros,
-            self.open.per_second,
             self.open.server_micros,
-            self.open.p50,
-            self.open.p99,
-            self.open.p999,
+            self.open.p50.as_micros(),
+            self.open.p99.as_micros(),
+            self.open.p999.as_micros(),
+            self.others,
+            self.repeats,
         )?;
-        if self.others > 0.1 {
-            write!(f, ", others on {:.1} cores", self.others)?;
-        }
-        let failed = self.closed.failed + self.open.failed;
-        if failed > 0 { write!(f, ", {failed} failed") } else { Ok(()) }
+        if self.failed > 0 { write!(f, ", {} failed", self.failed) } else { Ok(()) }
     }
-}
-
-/// A fresh process, so that no server profits from an earlier round.
-pub(crate) fn measure(peer: Peer, bench: &Bench) -> io::Result<Measured> {
-    let server = ServerProcess::start(["serve", peer.name()])?;
-    let closed_loop = closed_loop(peer, &server, bench);
-    closed_loop.run(Until::Ended(WARM_UP))?;
-    let (begun, busy, ours) = (Instant::now(), busy_cores()?, ours(&server)?);
-    let closed = closed(&server, &closed_loop, bench.length())?;
-    let open = open(peer, &server, bench)?;
-    let busy = (busy_cores()?.saturating_sub(busy)).as_secs_f64();
-    let ours = (self::ours(&server)?.saturating_sub(ours)).as_secs_f64();
-    let others = (busy - ours).max(0.0) / begun.elapsed().as_secs_f64();
-    Ok(Measured { closed, open, others, repeats: 0 })
-}
-
-/// Time that server and client have spent on the cores.
-fn ours(server: &ServerProcess) -> io::Result<Duration> {
-    Ok(Usage::of(server.pid())?.cpu + Usage::of_this_thread()?.cpu)
-}
-
-/// The system calls of `TRACED` connections. `Ok(None)`: they cannot be counted here.
-pub(crate) fn syscalls(peer: Peer, bench: &Bench) -> io::Result<Option<Syscalls>> {
-    let server = ServerProcess::start(["serve", peer.name()])?;
-    let closed_loop = closed_loop(peer, &server, bench);
-    closed_loop.run(Until::Ended(WARM_UP))?;
-    let counted = count_syscalls(server.pid(), || closed_loop.run(Until::Ended(TRACED)).map(drop))?;
-    Ok(counted)
-}
-
-/// Per connection, with two digits.
-pub(crate) fn per_traced(calls: u64) -> String {
-    format!("{:.2}", calls as f64 / TRACED as f64)
-}
-
-fn closed_loop(peer: Peer, server: &ServerProcess, bench: &Bench) -> ClosedLoop {
-    ClosedLoop {
-        target: server.address(),
-        exchange: peer.protocol().exchange(),
-        connections: bench.connections,
-    }
-}
-
-fn closed(server: &ServerProcess, closed_loop: &ClosedLoop, length: Duration) -> io::Result<Closed> {
-    let (server_before, client_before) = (Usage::of(server.pid())?, Usage::of_this_thread()?);
-    let run = closed_loop.run(Until::Elapsed(length))?;
-    let server_used = Usage::of(server.pid())? - server_before;
-    let client_used = Usage::of_this_thread()? - client_before;
-    Ok(Closed {
-        per_second: run.rate(),
-        server_micros: server_used.cpu_micros_per(run.answered),
-        client_micros: client_used.cpu_micros_per(run.answered),
-        switches: server_used.switches_per(run.answered),
-        failed: run.failed,
-    })
-}
-
-fn open(peer: Peer, server: &ServerProcess, bench: &Bench) -> io::Result<Open> {
-    let open_loop = OpenLoop {
-        target: server.address(),
-        exchange: peer.protocol().exchange(),
-        schedule: Schedule::new(bench.rate, bench.length()),
-    };
-    let before = Usage::of(server.pid())?;
-    let run = open_loop.run()?;
-    let used = Usage::of(server.pid())? - before;
-    Ok(Open {
-        per_second: run.answered as f64 / run.elapsed.as_secs_f64().max(f64::MIN_POSITIVE),
-        server_micros: used.cpu_micros_per(run.answered),
-        switches: used.switches_per(run.answered),
-        p50: run.latencies.percentile(50.0),
-        p99: run.latencies.percentile(99.0),
-        p999: run.latencies.percentile(99.9),
-        lag_p99: run.lag.percentile(99.0),
-        failed: run.failed,
-    })
 }

@@ -16,3 +16,7 @@ pub mod child;
 pub mod clients;
 pub mod events;
 pub mod lines;
+pub mod heard;
+pub mod machine;
+pub mod recorder;
+pub mod waiting;

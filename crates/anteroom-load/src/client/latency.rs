@@ -30,6 +30,15 @@ impl Latencies {
         self.nanos.saturating_record(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
     }
 
+    /// Adds all of another distribution.
+    ///
+    /// # Errors
+    ///
+    /// Never with the range as it stands; the histogram's own checks are passed on.
+    pub fn absorb(&mut self, other: &Self) -> io::Result<()> {
+        self.nanos.add(&other.nanos).map_err(io::Error::other)
+    }
+
     /// How many were recorded.
     #[must_use]
     pub fn count(&self) -> u64 {
@@ -67,6 +76,19 @@ mod tests {
         assert!((median - 0.5).abs() < 0.001, "{median}");
         let late = latencies.percentile(99.9).as_secs_f64();
         assert!((late - 0.999).abs() < 0.002, "{late}");
+    }
+
+    #[test]
+    fn two_distributions_make_one() {
+        let mut all = Latencies::new().unwrap();
+        for millis in [1, 9] {
+            let mut some = Latencies::new().unwrap();
+            some.record(Duration::from_millis(millis));
+            all.absorb(&some).unwrap();
+        }
+        assert_eq!(all.count(), 2);
+        assert!(all.percentile(100.0) >= Duration::from_millis(9));
+        assert!(all.percentile(50.0) < Duration::from_millis(2));
     }
 
     #[test]

@@ -3,7 +3,12 @@
 //! Owns: the sums over its threads.
 //! Never: threads that have ended; the servers measured here keep theirs.
 
-use std::{fs, io, ops::Sub, path::Path, time::Duration};
+use std::{
+    fs, io,
+    ops::{AddAssign, Sub},
+    path::Path,
+    time::Duration,
+};
 
 /// What a process has used since it began.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -87,6 +92,15 @@ impl Sub for Usage {
             voluntary: self.voluntary.saturating_sub(earlier.voluntary),
             involuntary: self.involuntary.saturating_sub(earlier.involuntary),
         }
+    }
+}
+
+impl AddAssign for Usage {
+    /// What was used in two stretches together.
+    fn add_assign(&mut self, other: Self) {
+        self.cpu += other.cpu;
+        self.voluntary += other.voluntary;
+        self.involuntary += other.involuntary;
     }
 }
 

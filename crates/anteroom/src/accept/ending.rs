@@ -14,6 +14,10 @@ use crate::observe::{Note, Phase};
 /// How long those that were cut at the deadline have to end.
 const GRACE: Duration = Duration::from_millis(250);
 
+/// A read wakes nobody here: how often to look whether the last who were handed out have been read
+/// from.
+const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(10);
+
 /// How far a drain has come.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Ending {
@@ -44,14 +48,29 @@ impl Acceptor {
             self.core.gate.close_doors();
             self.ending = Ending::Closed;
         }
-        if self.core.gate.is_exhausted() {
-            self.core.life.exhausted.cancel();
-        }
+        let unheard = self.exhaust(now);
         if self.core.gate.is_idle() {
             self.finish();
             return Some(Next::Over);
         }
-        self.meet_deadline(now)
+        match self.meet_deadline(now) {
+            Some(Next::Sleep(end)) => Some(Next::Sleep([end, unheard].into_iter().flatten().min())),
+            over => over,
+        }
+    }
+
+    /// Tells the takers' loops to stop once everybody has been handed out and read from. `Some`: when
+    /// to look again whether the last have been read from.
+    fn exhaust(&self, now: Instant) -> Option<Instant> {
+        let core = &self.core;
+        if core.life.exhausted.is_cancelled() || !core.gate.is_exhausted() {
+            return None;
+        }
+        if core.gate.is_anybody_unheard(now) {
+            return Some(now + LOOK_AGAIN_AFTER);
+        }
+        core.life.exhausted.cancel();
+        None
     }
 
     fn meet_deadline(&mut self, now: Instant) -> Option<Next> {

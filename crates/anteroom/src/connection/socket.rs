@@ -6,6 +6,7 @@ use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 
 use anteroom_listener::Stream;
@@ -23,7 +24,14 @@ pub struct Socket(pub(crate) Arc<Inner>);
 
 /// Shared by the halves of a split connection; the register of open connections has a weak hold.
 #[derive(Debug)]
-pub(crate) enum Inner {
+pub(crate) struct Inner {
+    kind: Kind,
+    /// A read has come back, with bytes or without.
+    heard: AtomicBool,
+}
+
+#[derive(Debug)]
+enum Kind {
     Tcp(TcpStream),
     Unix(UnixStream),
     #[cfg(feature = "test-util")]
@@ -32,12 +40,16 @@ pub(crate) enum Inner {
 
 impl Wire for Inner {
     fn fd(&self) -> Option<BorrowedFd<'_>> {
-        match self {
-            Self::Tcp(stream) => Some(stream.as_fd()),
-            Self::Unix(stream) => Some(stream.as_fd()),
+        match &self.kind {
+            Kind::Tcp(stream) => Some(stream.as_fd()),
+            Kind::Unix(stream) => Some(stream.as_fd()),
             #[cfg(feature = "test-util")]
-            Self::Memory(_) => None,
+            Kind::Memory(_) => None,
         }
+    }
+
+    fn is_heard(&self) -> bool {
+        self.heard.load(Ordering::Relaxed)
     }
 }
 
@@ -51,19 +63,23 @@ impl Socket {
     /// # Panics
     /// Outside a runtime with I/O: callers check that.
     pub(crate) fn register(stream: Stream) -> io::Result<Self> {
-        let inner = match stream {
-            Stream::Tcp(stream) => Inner::Tcp(TcpStream::from_std(stream)?),
-            Stream::Unix(stream) => Inner::Unix(UnixStream::from_std(stream)?),
+        let kind = match stream {
+            Stream::Tcp(stream) => Kind::Tcp(TcpStream::from_std(stream)?),
+            Stream::Unix(stream) => Kind::Unix(UnixStream::from_std(stream)?),
             _ => return Err(io::Error::new(io::ErrorKind::Unsupported, "unknown kind of socket")),
         };
-        Ok(Self(Arc::new(inner)))
+        Ok(Self::new(kind))
+    }
+
+    fn new(kind: Kind) -> Self {
+        Self(Arc::new(Inner { kind, heard: AtomicBool::new(false) }))
     }
 
     /// The TCP stream, if it is one.
     #[must_use]
     pub fn as_tcp(&self) -> Option<&TcpStream> {
-        match &*self.0 {
-            Inner::Tcp(stream) => Some(stream),
+        match &self.0.kind {
+            Kind::Tcp(stream) => Some(stream),
             _ => None,
         }
     }
@@ -71,8 +87,8 @@ impl Socket {
     /// The Unix stream, if it is one.
     #[must_use]
     pub fn as_unix(&self) -> Option<&UnixStream> {
-        match &*self.0 {
-            Inner::Unix(stream) => Some(stream),
+        match &self.0.kind {
+            Kind::Unix(stream) => Some(stream),
             _ => None,
         }
     }
@@ -83,11 +99,11 @@ impl Socket {
     /// Gives the socket back when it is not TCP, or when the other half of a split or a
     /// [`PeerGone`](crate::PeerGone) that is being polled at this moment holds it too.
     pub fn try_into_tcp(self) -> Result<TcpStream, Self> {
-        if !matches!(*self.0, Inner::Tcp(_)) {
+        if !matches!(self.0.kind, Kind::Tcp(_)) {
             return Err(self);
         }
         match Arc::try_unwrap(self.0) {
-            Ok(Inner::Tcp(stream)) => Ok(stream),
+            Ok(Inner { kind: Kind::Tcp(stream), .. }) => Ok(stream),
             Ok(other) => Err(Self(Arc::new(other))),
             Err(shared) => Err(Self(shared)),
         }
@@ -140,20 +156,24 @@ macro_rules! poll_write {
 
 impl Inner {
     pub(crate) fn poll_read(&self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        match self {
-            Self::Tcp(stream) => poll_read!(stream, cx, buf),
-            Self::Unix(stream) => poll_read!(stream, cx, buf),
+        let read = match &self.kind {
+            Kind::Tcp(stream) => poll_read!(stream, cx, buf),
+            Kind::Unix(stream) => poll_read!(stream, cx, buf),
             #[cfg(feature = "test-util")]
-            Self::Memory(stream) => Pin::new(&mut *memory::lock(stream)).poll_read(cx, buf),
+            Kind::Memory(stream) => Pin::new(&mut *memory::lock(stream)).poll_read(cx, buf),
+        };
+        if read.is_ready() && !self.is_heard() {
+            self.heard.store(true, Ordering::Relaxed);
         }
+        read
     }
 
     pub(crate) fn poll_write(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        match self {
-            Self::Tcp(stream) => poll_write!(stream, cx, stream.try_write(bytes)),
-            Self::Unix(stream) => poll_write!(stream, cx, stream.try_write(bytes)),
+        match &self.kind {
+            Kind::Tcp(stream) => poll_write!(stream, cx, stream.try_write(bytes)),
+            Kind::Unix(stream) => poll_write!(stream, cx, stream.try_write(bytes)),
             #[cfg(feature = "test-util")]
-            Self::Memory(stream) => Pin::new(&mut *memory::lock(stream)).poll_write(cx, bytes),
+            Kind::Memory(stream) => Pin::new(&mut *memory::lock(stream)).poll_write(cx, bytes),
         }
     }
 
@@ -162,22 +182,22 @@ impl Inner {
         cx: &mut Context<'_>,
         parts: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        match self {
-            Self::Tcp(stream) => poll_write!(stream, cx, stream.try_write_vectored(parts)),
-            Self::Unix(stream) => poll_write!(stream, cx, stream.try_write_vectored(parts)),
+        match &self.kind {
+            Kind::Tcp(stream) => poll_write!(stream, cx, stream.try_write_vectored(parts)),
+            Kind::Unix(stream) => poll_write!(stream, cx, stream.try_write_vectored(parts)),
             #[cfg(feature = "test-util")]
-            Self::Memory(stream) => Pin::new(&mut *memory::lock(stream)).poll_write_vectored(cx, parts),
+            Kind::Memory(stream) => Pin::new(&mut *memory::lock(stream)).poll_write_vectored(cx, parts),
         }
     }
 
     /// Half-closes: the peer reads the end, and can still be read from.
     pub(crate) fn poll_shutdown(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let _only_memory_waits = &cx;
-        let result = match self {
-            Self::Tcp(stream) => socket2::SockRef::from(stream).shutdown(std::net::Shutdown::Write),
-            Self::Unix(stream) => socket2::SockRef::from(stream).shutdown(std::net::Shutdown::Write),
+        let result = match &self.kind {
+            Kind::Tcp(stream) => socket2::SockRef::from(stream).shutdown(std::net::Shutdown::Write),
+            Kind::Unix(stream) => socket2::SockRef::from(stream).shutdown(std::net::Shutdown::Write),
             #[cfg(feature = "test-util")]
-            Self::Memory(stream) => return Pin::new(&mut *memory::lock(stream)).poll_shutdown(cx),
+            Kind::Memory(stream) => return Pin::new(&mut *memory::lock(stream)).poll_shutdown(cx),
         };
         Poll::Ready(match result {
             // The peer was faster: there is nothing left to shut.
@@ -222,14 +242,14 @@ impl AsyncWrite for Socket {
 /// Connections without sockets.
 #[cfg(feature = "test-util")]
 pub(crate) mod memory {
-    use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+    use std::sync::{Mutex, MutexGuard, PoisonError};
 
     use tokio::io::DuplexStream;
 
-    use super::{Inner, Socket};
+    use super::{Kind, Socket};
 
     pub(crate) fn socket(stream: DuplexStream) -> Socket {
-        Socket(Arc::new(Inner::Memory(Mutex::new(stream))))
+        Socket::new(Kind::Memory(Mutex::new(stream)))
     }
 
     pub(super) fn lock(stream: &Mutex<DuplexStream>) -> MutexGuard<'_, DuplexStream> {

@@ -5,7 +5,7 @@
 
 use std::sync::atomic::Ordering;
 use std::task::Waker;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anteroom_listener::{HungUp, PeerState};
 
@@ -15,6 +15,9 @@ use super::{AT_ONCE, Gate, Newcomer, Parked, State, WATCH_AFTER};
 use crate::admit::{Admission, Arrival, Cause, Death, Judgement, Room, Stage, Token};
 use crate::config::Refusal;
 use crate::observe::Note;
+
+/// How long one that was handed out may stay unread before it is taken for silent.
+const HEARD_WITHIN: Duration = Duration::from_secs(1);
 
 impl Gate {
     /// Lets a batch of one lane in and wakes whoever takes there. Empties `newcomers`.
@@ -151,15 +154,15 @@ impl Gate {
         self.turn_out(parked, cause, now);
     }
 
-    /// Off the acceptor's thread this is done under the lock in which the connection leaves the room:
-    /// the acceptor makes the report when nobody is left, and must not make it between the two.
+    /// The first half of refusing, for takers: under the lock under which it left the room, so that
+    /// the acceptor finds it counted when it finds nobody left.
     pub(super) fn count_refused(&self, parked: &Parked, cause: Cause) {
         if let Some(port) = self.ports.get(parked.port) {
             port.ledger.refused(cause);
         }
     }
 
-    /// Resets or closes a connection that was counted as refused, and leaves the note.
+    /// The second half, outside the lock.
     pub(super) fn turn_out(&self, parked: Parked, cause: Cause, now: Instant) {
         let Parked { port: listener, peer, stream, age, .. } = parked;
         match self.refusal {
@@ -199,6 +202,13 @@ impl Gate {
         let state = self.lock();
         let mut doors = state.doors.iter().enumerate();
         doors.all(|(lane, door)| door.is_closed() && state.room.waiting_in(lane) == 0)
+    }
+
+    /// Whether a connection was handed out by an `Incoming` a moment ago and nobody has read from
+    /// it: its request may be there, and its taker may close it unread when it is told to stop.
+    pub(crate) fn is_anybody_unheard(&self, now: Instant) -> bool {
+        let mut state = self.lock();
+        state.open.iter_mut().any(|(_, open)| now < open.since + HEARD_WITHIN && open.is_unheard())
     }
 
     /// Whether nobody takes from `lane` any more.

@@ -22,6 +22,9 @@ pub(crate) struct OpenKey(pub(super) Token);
 pub(crate) trait Wire: fmt::Debug + Send + Sync {
     /// `None` for a connection without a descriptor.
     fn fd(&self) -> Option<BorrowedFd<'_>>;
+
+    /// Whether a read has come back since it was handed out.
+    fn is_heard(&self) -> bool;
 }
 
 /// Whose end is the end of the connection in the accounts.
@@ -85,6 +88,14 @@ impl Open {
 
     pub(super) fn is_held(&self) -> bool {
         self.held
+    }
+
+    /// Whether somebody who took it from an `Incoming` has yet to read from it.
+    pub(super) fn is_unheard(&self) -> bool {
+        let wire = self.wire.as_ref();
+        self.counted_by == CountedBy::Permit
+            && self.held
+            && wire.is_none_or(|wire| wire.upgrade().is_some_and(|wire| !wire.is_heard()))
     }
 
     pub(super) fn runs(&self) -> bool {

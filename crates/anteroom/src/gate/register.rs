@@ -5,7 +5,7 @@
 use std::sync::Weak;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anteroom_listener::{HungUp, PeerAddr};
 use tokio::task::AbortHandle;
@@ -15,7 +15,7 @@ use super::open::{CountedBy, Gone, Open, OpenKey, Wire};
 use super::{Gate, State};
 use crate::admit::{Cause, Token};
 use crate::config::AcceptOn;
-use crate::observe::{Ending, Note};
+use crate::observe::{Ending, Ledger, Note};
 
 /// Tokens of open connections in the epoll set carry this bit, those of waiting ones do not.
 pub(super) const OPEN_BIT: u64 = 1 << 62;
@@ -37,20 +37,19 @@ impl Gate {
 
     /// The permit of `key` was dropped: its place is free.
     pub(crate) fn release(&self, key: OpenKey, ending: Ending) {
+        let now = Instant::now();
         let mut state = self.lock();
         let State { room, doors, open, .. } = &mut *state;
         let Some(entry) = open.get_mut(key.0).filter(|entry| entry.is_held()) else { return };
         room.release(1);
         let wakers = entry.release();
-        let counted = (entry.counted_by == CountedBy::Permit).then_some((entry.port, entry.since));
+        if entry.counted_by == CountedBy::Permit {
+            self.count(entry.port, ending, now - entry.since);
+        }
         if entry.is_over() {
             open.remove(key.0);
         }
         let wanted = is_place_wanted(doors);
-        // Under the lock: the acceptor makes the report when nobody is left.
-        if let Some((port, since)) = counted {
-            self.count(port, ending, since);
-        }
         drop(state);
         wakers.into_iter().for_each(Waker::wake);
         self.offer_place(wanted);
@@ -59,41 +58,39 @@ impl Gate {
 
     /// The task of `key` has ended.
     pub(crate) fn task_ended(&self, key: OpenKey, ending: Ending) {
+        let now = Instant::now();
         let mut state = self.lock();
         let Some(entry) = state.open.get_mut(key.0).filter(|entry| entry.runs()) else { return };
         entry.end_task();
-        let (port, since) = (entry.port, entry.since);
+        self.count(entry.port, ending, now - entry.since);
         if entry.is_over() {
             state.open.remove(key.0);
         }
         state.running -= 1;
-        // Under the lock: the acceptor makes the report when nobody is left.
-        self.count(port, ending, since);
         drop(state);
         self.tell_the_end();
     }
 
     /// A connection that was taken cannot be handed out: refused, with its place given back.
     pub(crate) fn refuse_taken(&self, key: OpenKey, peer: PeerAddr, cause: Cause) {
-        let known = self.lock().open.get(key.0).map(|entry| (entry.port, entry.since));
-        let Some((listener, since)) = known else { return };
-        if let Some(port) = self.ports.get(listener) {
-            port.ledger.refused(cause);
-        }
-        self.give_back(key);
+        let Some((listener, since)) = self.give_back(key, |ledger| ledger.refused(cause)) else { return };
         self.notes.leave_detail(Note::Refused { listener, cause, peer, age: since.elapsed() });
     }
 
-    /// The place and the task of a connection that nobody got; its end has been counted.
-    pub(super) fn give_back(&self, key: OpenKey) {
+    /// The place and the task of a connection that nobody got, and whose end `count` counts.
+    pub(super) fn give_back(&self, key: OpenKey, count: impl FnOnce(&Ledger)) -> Option<(usize, Instant)> {
         let mut state = self.lock();
-        let Some(entry) = state.open.remove(key.0) else { return };
+        let entry = state.open.remove(key.0)?;
+        if let Some(port) = self.ports.get(entry.port) {
+            count(&port.ledger);
+        }
         state.room.release(usize::from(entry.is_held()));
         state.running -= usize::from(entry.runs());
         let wanted = is_place_wanted(&state.doors);
         drop(state);
         self.offer_place(wanted);
         self.tell_the_end();
+        Some((entry.port, entry.since))
     }
 
     /// A place is free, and wanted or not.
@@ -124,7 +121,7 @@ impl Gate {
             state.room.release(usize::from(entry.is_held()));
             state.running -= usize::from(entry.runs());
             if entry.runs() || (entry.is_held() && entry.counted_by == CountedBy::Permit) {
-                self.count(entry.port, Ending::Cut, entry.since);
+                self.count(entry.port, Ending::Cut, entry.since.elapsed());
             }
             wakers.append(&mut entry.release());
         }
@@ -174,9 +171,10 @@ impl Gate {
         self.open_peer_gone(key.0, HungUp::HalfClosed);
     }
 
-    fn count(&self, port: usize, ending: Ending, since: Instant) {
+    /// Before the lock is let go: whoever sees that nothing is left under it finds it counted.
+    fn count(&self, port: usize, ending: Ending, took: Duration) {
         if let Some(port) = self.ports.get(port) {
-            port.ledger.ended(ending, since.elapsed());
+            port.ledger.ended(ending, took);
         }
     }
 

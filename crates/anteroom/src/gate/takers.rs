@@ -70,9 +70,8 @@ impl Gate {
             if room_wait >= LOOK_AGAIN_AFTER {
                 let verdict = self.look(&parked, now);
                 if !matches!(verdict, Judgement::Serve | Judgement::ServeUntil(_)) {
-                    // In this order: a report is made when every place has been given back.
                     self.end(parked, verdict, Stage::Room, now);
-                    self.give_back(key);
+                    self.give_back(key, |_| {});
                     continue;
                 }
             }

@@ -18,6 +18,10 @@ pin_project! {
     /// the listener is broken: the shutdown signal for foreign accept loops such as `axum::serve`
     /// and tonic, which stop at their signal and would leave ready connections behind.
     ///
+    /// It also waits until each connection that an [`Incoming`](crate::Incoming) gave out has been
+    /// read from once, for at most a second from its hand-over: such loops close a connection whose
+    /// first byte they have not read when they are told to stop, even when its request is there.
+    ///
     /// # Cancel safety
     /// Dropping it loses nothing; a clone starts anew.
     #[must_use = "futures do nothing unless polled"]

@@ -1,0 +1,101 @@
+//! What the machine says of a process: CPU of a thread, descriptors; and how late the machine itself is.
+//!
+//! Owns the reading of `/proc`. Never ends, stops or changes a process, except the niceness of the
+//! thread that asks for it.
+
+use std::fs;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// A clock tick in `/proc`: `USER_HZ` is 100 on Linux.
+const TICK: Duration = Duration::from_millis(10);
+
+/// The threads of `pid` (`"self"` for this process) with this name.
+#[must_use]
+pub fn threads_named(pid: &str, name: &str) -> Vec<u32> {
+    let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else { return Vec::new() };
+    let ids = tasks.filter_map(|task| task.ok()?.file_name().to_str()?.parse().ok());
+    let named = |thread: &u32| {
+        fs::read_to_string(format!("/proc/{pid}/task/{thread}/comm")).is_ok_and(|comm| comm.trim() == name)
+    };
+    ids.filter(named).collect()
+}
+
+/// CPU that a thread has used, in user and in kernel mode (`proc_pid_stat(5)`).
+///
+/// # Panics
+/// When there is no such thread.
+#[must_use]
+pub fn thread_cpu(pid: &str, thread: u32) -> Duration {
+    let stat = fs::read_to_string(format!("/proc/{pid}/task/{thread}/stat"));
+    // The name stands in parentheses and may hold anything; utime and stime are fields 14 and 15.
+    let ticks = stat.ok().and_then(|stat| {
+        let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
+        let (user, system): (u32, u32) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
+        Some(user + system)
+    });
+    let Some(ticks) = ticks else { panic!("thread {thread} of {pid} has no stat") };
+    TICK * ticks
+}
+
+/// Descriptors that this process has open.
+///
+/// # Panics
+/// Without `/proc`.
+#[must_use]
+pub fn descriptors() -> usize {
+    // The look itself opens one.
+    match fs::read_dir("/proc/self/fd") {
+        Ok(open) => open.count() - 1,
+        Err(error) => panic!("no /proc/self/fd: {error}"),
+    }
+}
+
+/// How late the machine is: the longest time by which a thread that does nothing but sleep has
+/// been woken too late. A bound on how fast a thread reacts can be held on a loaded machine only
+/// with this added.
+#[derive(Debug)]
+pub struct Lateness {
+    over: Arc<AtomicBool>,
+    worst: Arc<AtomicU64>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Lateness {
+    const STEP: Duration = Duration::from_millis(1);
+
+    /// Begins to measure.
+    #[must_use]
+    pub fn measure() -> Self {
+        let over = Arc::new(AtomicBool::new(false));
+        let worst = Arc::new(AtomicU64::new(0));
+        let (ended, max) = (Arc::clone(&over), Arc::clone(&worst));
+        let thread = std::thread::spawn(move || {
+            while !ended.load(Ordering::Relaxed) {
+                let asleep = Instant::now();
+                std::thread::sleep(Self::STEP);
+                let late = asleep.elapsed().saturating_sub(Self::STEP);
+                max.fetch_max(u64::try_from(late.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
+            }
+        });
+        Self { over, worst, thread: Some(thread) }
+    }
+
+    /// The worst since the beginning, or since this was asked last.
+    #[must_use]
+    pub fn worst(&self) -> Duration {
+        Duration::from_micros(self.worst.swap(0, Ordering::Relaxed))
+    }
+}
+
+impl Drop for Lateness {
+    fn drop(&mut self) {
+        self.over.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            // It sleeps for a millisecond at most, and cannot have panicked.
+            let _ended = thread.join();
+        }
+    }
+}
