@@ -54,7 +54,7 @@ fn a_concurrency_limit_lets_the_others_wait_in_the_room_in_their_order() {
     let slow = service_fn(move |connection: Connection| {
         let (order, turns) = (order.clone(), Arc::clone(&gate));
         async move {
-            order.send(connection.peer_addr().clone()).map_err(io::Error::other)?;
+            order.send(*connection.peer_addr()).map_err(io::Error::other)?;
             turns.acquire().await.map_err(io::Error::other)?.forget();
             Ok::<_, io::Error>(())
         }

@@ -1,6 +1,8 @@
 //! The house keeps its own rules: rooms say only what belongs in them, the map names every file, and
 //! the list of events is the list of events.
 
+#![allow(clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "this is test code")]
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};

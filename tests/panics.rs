@@ -61,7 +61,7 @@ impl Service<Connection> for Panicky {
 fn keep_the_meant_ones_quiet() {
     let others = panic::take_hook();
     panic::set_hook(Box::new(move |info| {
-        if info.payload_as_str() != Some(MESSAGE) {
+        if info.payload().downcast_ref::<&str>() != Some(&MESSAGE) {
             others(info);
         }
     }));

@@ -1,5 +1,7 @@
 //! The main path once: connect, be served, drain, and the account is balanced.
 
+#![allow(clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "this is test code")]
+
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;

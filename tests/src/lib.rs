@@ -20,3 +20,13 @@ pub mod lines;
 pub mod machine;
 pub mod recorder;
 pub mod waiting;
+
+/// The programs in the README compile.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+pub struct Readme;
+
+/// And those in the guide.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/guide.md")]
+pub struct Guide;

@@ -2,7 +2,7 @@
 //!
 //! Owns the shapes, and the reading of `TCP_INFO` for a listening socket. Never says what to do about a full queue.
 
-use std::os::fd::BorrowedFd;
+use std::{fmt, os::fd::BorrowedFd};
 
 use crate::sys::{self, TcpInfo};
 
@@ -67,6 +67,20 @@ impl Backlog {
     }
 }
 
+/// Both numbers: `backlog 8192 requested, 4096 effective`.
+impl fmt::Display for Backlog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.requested {
+            Some(requested) => write!(f, "backlog {requested} requested, ")?,
+            None => f.write_str("backlog ")?,
+        }
+        match self.effective {
+            Some(effective) => write!(f, "{effective} effective"),
+            None => f.write_str("unknown to this platform"),
+        }
+    }
+}
+
 /// The connections in the queue of a TCP listener, by what their peers did, before anybody accepted them.
 ///
 /// The three counts add up to `queued`. It is put together from several answers of the kernel while clients come and go,
@@ -120,6 +134,14 @@ mod tests {
         assert!(!backlog(Some(128), Some(128)));
         assert!(!backlog(Some(8192), None));
         assert!(!backlog(None, Some(128)));
+    }
+
+    #[test]
+    fn a_backlog_reads_as_what_was_asked_for_and_what_came_of_it() {
+        let text = |requested, effective| Backlog { requested, effective }.to_string();
+        assert_eq!(text(Some(8192), Some(128)), "backlog 8192 requested, 128 effective");
+        assert_eq!(text(None, Some(4096)), "backlog 4096 effective");
+        assert_eq!(text(Some(8192), None), "backlog 8192 requested, unknown to this platform");
     }
 
     #[test]
