@@ -189,7 +189,7 @@ fn a_reserve_that_another_thread_took_comes_back() {
         server.events("anteroom::reserve").iter().filter(|event| event["level"] == level).count()
     };
     server.ask("hoard 1000");
-    server.ask("grab 4");
+    server.ask("grab 2");
     let mut clients = Vec::new();
     until("the reserve is lost", || {
         if server.snapshot()["depth"] == 0 {

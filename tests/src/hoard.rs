@@ -40,7 +40,7 @@ impl Hoard {
                 while !enough.load(Ordering::Acquire) {
                     match open() {
                         Ok(file) => grabbed.push(file),
-                        Err(_) => std::hint::spin_loop(),
+                        Err(_) => std::thread::yield_now(),
                     }
                 }
             }));
