@@ -6,7 +6,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use anteroom::{Connection, Incoming, Listener, Phase, Server, service_fn};
+use anteroom::{Connection, Incoming, Listener, Phase, Server, StartError, service_fn};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
