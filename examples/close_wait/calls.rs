@@ -4,8 +4,12 @@
 //! Never: a figure that belongs to the kernel.
 
 use crate::plan::{Kind, STALL, WORKERS};
-use rustix::time::{ClockId, clock_gettime};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    time::{ClockId, clock_gettime},
+};
 use std::{
+    os::fd::AsFd,
     sync::{
         Barrier, LazyLock,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -21,7 +25,8 @@ static ALL_BLOCKED: LazyLock<Barrier> = LazyLock::new(|| Barrier::new(WORKERS));
 
 /// See the module.
 pub(crate) struct Calls {
-    connections: [AtomicU64; Kind::ALL.len()],
+    present: [AtomicU64; Kind::ALL.len()],
+    dead: [AtomicU64; Kind::ALL.len()],
     requests: [AtomicU64; Kind::ALL.len()],
     blocked: AtomicU64,
     stall_began: AtomicU64,
@@ -31,7 +36,8 @@ pub(crate) struct Calls {
 impl Calls {
     const fn new() -> Self {
         Self {
-            connections: [const { AtomicU64::new(0) }; Kind::ALL.len()],
+            present: [const { AtomicU64::new(0) }; Kind::ALL.len()],
+            dead: [const { AtomicU64::new(0) }; Kind::ALL.len()],
             requests: [const { AtomicU64::new(0) }; Kind::ALL.len()],
             blocked: AtomicU64::new(0),
             stall_began: AtomicU64::new(0),
@@ -39,9 +45,10 @@ impl Calls {
         }
     }
 
-    /// A connection of this kind was given to a handler.
-    pub(crate) fn connection(&self, kind: Kind) {
-        if let Some(count) = self.connections.get(kind as usize) {
+    /// A connection of this kind was given to a handler. Whether its client is still there, the kernel says.
+    pub(crate) fn connection(&self, kind: Kind, socket: &impl AsFd) {
+        let counts = if has_left(socket) { &self.dead } else { &self.present };
+        if let Some(count) = counts.get(kind as usize) {
             count.fetch_add(1, Relaxed);
         }
     }
@@ -68,7 +75,8 @@ impl Calls {
     pub(crate) fn report(&self) -> Counts {
         let read = |counts: &[AtomicU64; Kind::ALL.len()]| counts.each_ref().map(|count| count.load(Relaxed));
         Counts {
-            connections: read(&self.connections),
+            present: read(&self.present),
+            dead: read(&self.dead),
             requests: read(&self.requests),
             blocked: self.blocked.load(Relaxed),
             stall_began: self.stall_began.load(Relaxed),
@@ -80,8 +88,10 @@ impl Calls {
 /// What was counted so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counts {
-    /// Connections given to a handler, in the order of `Kind::ALL`.
-    pub(crate) connections: [u64; Kind::ALL.len()],
+    /// Connections given to a handler while their client was there, in the order of `Kind::ALL`.
+    pub(crate) present: [u64; Kind::ALL.len()],
+    /// Connections given to a handler after their client had left.
+    pub(crate) dead: [u64; Kind::ALL.len()],
     /// Requests handled.
     pub(crate) requests: [u64; Kind::ALL.len()],
     /// Handlers that have blocked their worker.
@@ -93,8 +103,12 @@ pub(crate) struct Counts {
 }
 
 impl Counts {
-    pub(crate) fn connections_of(&self, kind: Kind) -> u64 {
-        self.connections.get(kind as usize).copied().unwrap_or(0)
+    pub(crate) fn present_of(&self, kind: Kind) -> u64 {
+        self.present.get(kind as usize).copied().unwrap_or(0)
+    }
+
+    pub(crate) fn dead_of(&self, kind: Kind) -> u64 {
+        self.dead.get(kind as usize).copied().unwrap_or(0)
     }
 
     pub(crate) fn requests_of(&self, kind: Kind) -> u64 {
@@ -103,7 +117,7 @@ impl Counts {
 
     /// As numbers of a line.
     pub(crate) fn to_numbers(self) -> impl Iterator<Item = u64> {
-        self.connections.into_iter().chain(self.requests).chain([
+        self.present.into_iter().chain(self.dead).chain(self.requests).chain([
             self.blocked,
             self.stall_began,
             self.stall_ended,
@@ -113,7 +127,8 @@ impl Counts {
     /// From the numbers of a line; `None` when there are too few.
     pub(crate) fn from_numbers(mut numbers: impl Iterator<Item = u64>) -> Option<Self> {
         let mut counts = Self::default();
-        for count in counts.connections.iter_mut().chain(&mut counts.requests) {
+        let all = counts.present.iter_mut().chain(&mut counts.dead).chain(&mut counts.requests);
+        for count in all {
             *count = numbers.next()?;
         }
         counts.blocked = numbers.next()?;
@@ -121,6 +136,13 @@ impl Counts {
         counts.stall_ended = numbers.next()?;
         Some(counts)
     }
+}
+
+/// A FIN or a reset has come; what was sent before it may still wait to be read.
+fn has_left(socket: &impl AsFd) -> bool {
+    let mut polled = [PollFd::new(socket, PollFlags::RDHUP)];
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    poll(&mut polled, Some(&now)).is_ok_and(|count| count > 0)
 }
 
 /// The same clock in all processes of the machine.
@@ -133,15 +155,20 @@ pub(crate) fn monotonic_nanos() -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::net::UnixStream;
 
     #[test]
-    fn a_report_survives_the_line() {
+    fn the_kernel_says_who_has_left_and_the_report_survives_the_line() {
         let calls = Calls::new();
-        calls.connection(Kind::Silent);
-        calls.connection(Kind::Live);
         calls.request(Kind::Live);
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        calls.connection(Kind::Silent, &ours);
+        drop(theirs);
+        calls.connection(Kind::Silent, &ours);
+        calls.connection(Kind::Silent, &ours);
         let counts = calls.report();
-        assert_eq!((counts.connections_of(Kind::Silent), counts.requests_of(Kind::Live)), (1, 1));
+        assert_eq!((counts.present_of(Kind::Silent), counts.dead_of(Kind::Silent)), (1, 2));
+        assert_eq!(counts.requests_of(Kind::Live), 1);
         assert_eq!(Counts::from_numbers(counts.to_numbers()), Some(counts));
         assert_eq!(Counts::from_numbers(counts.to_numbers().skip(1)), None);
     }

@@ -49,7 +49,7 @@ pub(crate) fn block(process: &mut ServerProcess, target: &Target) -> io::Result<
     }
     let all = blockers.len() as u64;
     // All are with their handlers before one of them blocks the worker that would bring the others.
-    until(process, |counts| counts.connections_of(Kind::Blocker) == all)?;
+    until(process, |counts| counts.present_of(Kind::Blocker) == all)?;
     for blocker in &mut blockers {
         blocker.write_all(&target.request)?;
     }

@@ -9,7 +9,7 @@ use crate::{
 };
 use std::time::Duration;
 
-const TITLE: usize = 46;
+const TITLE: usize = 48;
 const COLUMN: usize = 17;
 
 /// How wide a line of the table is.
@@ -42,9 +42,12 @@ pub(crate) fn table(outcomes: &[Outcome]) -> Vec<String> {
     lines.push("handler calls for clients that had left, who".into());
     for kind in Kind::LEAVE {
         let title = kind.leaving().map(|leaving| format!("  {leaving}")).unwrap_or_default();
-        lines.push(row(&title, &|outcome| outcome.counts.connections_of(kind).to_string()));
+        lines.push(row(&title, &|outcome| outcome.counts.dead_of(kind).to_string()));
     }
-    lines.push("kept from the handlers, by the server's own account, who".into());
+    lines.push(row("connections handed over before the client left", &|outcome| {
+        outcome.present_connections().iter().sum::<u64>().to_string()
+    }));
+    lines.push("kept from the handlers, by its own account, who".into());
     for (index, kind) in Kind::LEAVE.into_iter().enumerate() {
         let title = kind.leaving().map(|leaving| format!("  {leaving}")).unwrap_or_default();
         lines.push(row(&title, &|outcome| or_dash(outcome.kept.and_then(|kept| kept.get(index).copied()))));

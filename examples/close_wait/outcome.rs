@@ -76,7 +76,12 @@ impl Outcome {
 
     /// Connections given to handlers although their client had left.
     pub(crate) fn dead_connections(&self) -> [u64; 3] {
-        Kind::LEAVE.map(|kind| self.counts.connections_of(kind))
+        Kind::LEAVE.map(|kind| self.counts.dead_of(kind))
+    }
+
+    /// Connections given to handlers before their client left.
+    pub(crate) fn present_connections(&self) -> [u64; 3] {
+        Kind::LEAVE.map(|kind| self.counts.present_of(kind))
     }
 
     /// Requests handled for nobody.

@@ -8,7 +8,8 @@ use crate::{
     plan::{Kind, WORKERS},
     queue::{Gauge, Queue},
 };
-use anteroom::{Connection, service_fn};
+use anteroom::{Connection, Incoming, service_fn};
+use anteroom_http::HttpListener;
 use anteroom_load::process::{ParentGone, answer_parent};
 use axum::{
     Router,
@@ -16,7 +17,7 @@ use axum::{
     routing::get,
     serve::{IncomingStream, Listener},
 };
-use std::{io, net::SocketAddr, time::Duration};
+use std::{io, net::SocketAddr, os::fd::AsFd, time::Duration};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::TcpListener,
@@ -29,6 +30,7 @@ pub(crate) enum Server {
     PlainTokio,
     PlainAxum,
     AnteroomRaw,
+    AnteroomHttp,
 }
 
 /// What the clients say.
@@ -39,13 +41,15 @@ pub(crate) enum Speaks {
 }
 
 impl Server {
-    pub(crate) const ALL: &[Self] = &[Self::PlainTokio, Self::PlainAxum, Self::AnteroomRaw];
+    pub(crate) const ALL: &[Self] =
+        &[Self::PlainTokio, Self::PlainAxum, Self::AnteroomRaw, Self::AnteroomHttp];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::PlainTokio => "tokio loop",
             Self::PlainAxum => "axum::serve",
             Self::AnteroomRaw => "Anteroom",
+            Self::AnteroomHttp => "Anteroom + axum",
         }
     }
 
@@ -54,13 +58,14 @@ impl Server {
         match self {
             Self::PlainTokio | Self::PlainAxum => "none",
             Self::AnteroomRaw => "patience 1 s",
+            Self::AnteroomHttp => "gone",
         }
     }
 
     pub(crate) fn speaks(self) -> Speaks {
         match self {
             Self::PlainTokio | Self::AnteroomRaw => Speaks::Raw,
-            Self::PlainAxum => Speaks::Http,
+            Self::PlainAxum | Self::AnteroomHttp => Speaks::Http,
         }
     }
 
@@ -68,7 +73,7 @@ impl Server {
     pub(crate) fn guards(self) -> Guards {
         match self {
             Self::PlainTokio | Self::PlainAxum => Guards::Nothing,
-            Self::AnteroomRaw => Guards::Queue,
+            Self::AnteroomRaw | Self::AnteroomHttp => Guards::Queue,
         }
     }
 }
@@ -90,6 +95,7 @@ pub(crate) fn serve(name: &str) -> io::Result<()> {
             Server::PlainTokio => plain_tokio().await,
             Server::PlainAxum => plain_axum().await,
             Server::AnteroomRaw => anteroom_raw().await,
+            Server::AnteroomHttp => anteroom_http().await,
         }
     });
     shut_down(runtime);
@@ -132,6 +138,16 @@ async fn anteroom_raw() -> io::Result<()> {
     until(parent_gone, async { Ok(server.await.map(drop)?) }).await
 }
 
+/// What `anteroom_http::bind` does, in steps, because the gauge wants a look at the listener first.
+async fn anteroom_http() -> io::Result<()> {
+    let listener = anteroom::Listener::bind("127.0.0.1:0")?;
+    let (address, gauge) = (tcp(listener.local_addr())?, Gauge::on(&listener)?);
+    let incoming = Incoming::builder().config(anteroom_http::config()).listen(listener).start()?;
+    let listener = HttpListener::new(incoming)?;
+    let parent_gone = answer(address, gauge, Some(listener.handle()))?;
+    until(parent_gone, axum::serve(Shown(listener), router())).await
+}
+
 fn tcp(address: &anteroom::Address) -> io::Result<SocketAddr> {
     address.tcp().ok_or_else(|| io::Error::other("not a TCP address"))
 }
@@ -144,9 +160,9 @@ async fn until(parent_gone: ParentGone, serve: impl IntoFuture<Output = io::Resu
 }
 
 /// The raw handler: one byte there, the same byte back.
-async fn echo(mut stream: impl AsyncRead + AsyncWrite + Unpin, kind: Option<Kind>) -> io::Result<()> {
+async fn echo(mut stream: impl AsyncRead + AsyncWrite + AsFd + Unpin, kind: Option<Kind>) -> io::Result<()> {
     let Some(kind) = kind else { return Ok(()) };
-    CALLS.connection(kind);
+    CALLS.connection(kind, &stream);
     let mut byte = [0];
     stream.read_exact(&mut byte).await?;
     CALLS.request(kind);
@@ -155,7 +171,8 @@ async fn echo(mut stream: impl AsyncRead + AsyncWrite + Unpin, kind: Option<Kind
 
 type Make = axum::extract::connect_info::IntoMakeServiceWithConnectInfo<Router, Tag>;
 
-/// The HTTP handler. What axum does for each connection before any request is the connection's handler here.
+/// The HTTP handler. Axum asks for `ConnectInfo` once for each connection, before any
+/// request: that is the connection's handler here.
 fn router() -> Make {
     let root = get(|ConnectInfo(Tag(kind)): ConnectInfo<Tag>| async move {
         if let Some(kind) = kind {
@@ -186,11 +203,11 @@ impl<L: Listener> Listener for Shown<L> {
     }
 }
 
-impl<L: Listener<Addr = SocketAddr>> Connected<IncomingStream<'_, Shown<L>>> for Tag {
+impl<L: Listener<Addr = SocketAddr, Io: AsFd>> Connected<IncomingStream<'_, Shown<L>>> for Tag {
     fn connect_info(stream: IncomingStream<'_, Shown<L>>) -> Self {
         let kind = Kind::of_source(stream.remote_addr().ip());
         if let Some(kind) = kind {
-            CALLS.connection(kind);
+            CALLS.connection(kind, stream.io());
         }
         Self(kind)
     }

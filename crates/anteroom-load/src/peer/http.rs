@@ -3,7 +3,10 @@
 //! Owns: the router.
 //! Never: the raw protocol.
 
+use super::tcp;
 use crate::process::answer_parent;
+use anteroom::{Listener, Server};
+use anteroom_http::Http;
 use axum::{Router, routing::get};
 use std::io;
 use tokio::{net::TcpListener, runtime::Runtime};
@@ -19,6 +22,32 @@ pub(super) fn axum_plain(runtime: &Runtime) -> io::Result<()> {
         let parent_gone = answer_parent(listener.local_addr()?, |_| String::new())?;
         tokio::select! {
             ended = axum::serve(listener, router()) => ended,
+            _ = parent_gone => Ok(()),
+        }
+    })
+}
+
+/// One line differs.
+pub(super) fn anteroom_axum(runtime: &Runtime) -> io::Result<()> {
+    runtime.block_on(async {
+        let listener = anteroom_http::bind("127.0.0.1:0")?;
+        let parent_gone = answer_parent(tcp(listener.local_addr())?, |_| String::new())?;
+        tokio::select! {
+            ended = axum::serve(listener, router()) => ended,
+            _ = parent_gone => Ok(()),
+        }
+    })
+}
+
+/// With everything that the adapter has, at its defaults.
+pub(super) fn anteroom_http(runtime: &Runtime) -> io::Result<()> {
+    runtime.block_on(async {
+        let listener = Listener::bind("127.0.0.1:0")?;
+        let parent_gone = answer_parent(tcp(listener.local_addr())?, |_| String::new())?;
+        let builder = Server::builder().config(anteroom_http::config());
+        let server = builder.serve(listener, Http::new(router())).start()?;
+        tokio::select! {
+            ended = server => Ok(ended.map(drop)?),
             _ = parent_gone => Ok(()),
         }
     })

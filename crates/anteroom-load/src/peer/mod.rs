@@ -26,6 +26,10 @@ pub enum Peer {
     AnteroomTask,
     /// `axum::serve` on a plain `tokio::net::TcpListener`.
     Axum,
+    /// `axum::serve` on [`anteroom_http::bind`]: the drop-in.
+    AnteroomAxum,
+    /// [`anteroom::Server`] with [`anteroom_http::Http`].
+    AnteroomHttp,
 }
 
 /// What a server and its clients speak. Only servers with the same one are compared.
@@ -75,6 +79,8 @@ impl Peer {
         Self::AnteroomIncoming,
         Self::AnteroomTask,
         Self::Axum,
+        Self::AnteroomAxum,
+        Self::AnteroomHttp,
     ];
 
     /// What it speaks.
@@ -86,7 +92,7 @@ impl Peer {
             | Self::Anteroom
             | Self::AnteroomIncoming
             | Self::AnteroomTask => Protocol::Raw,
-            Self::Axum => Protocol::Http,
+            Self::Axum | Self::AnteroomAxum | Self::AnteroomHttp => Protocol::Http,
         }
     }
 
@@ -100,6 +106,8 @@ impl Peer {
             Self::AnteroomIncoming => "anteroom-incoming",
             Self::AnteroomTask => "anteroom-task",
             Self::Axum => "axum",
+            Self::AnteroomAxum => "anteroom-axum",
+            Self::AnteroomHttp => "anteroom-http",
         }
     }
 
@@ -113,6 +121,10 @@ impl Peer {
             Self::AnteroomIncoming => "the plain loop over `anteroom::Incoming`, all defaults",
             Self::AnteroomTask => "`anteroom::Server` that accepts in a task of the runtime",
             Self::Axum => "`axum::serve` on a plain `tokio::net::TcpListener`",
+            Self::AnteroomAxum => "`axum::serve` on `anteroom_http::bind`, the drop-in",
+            Self::AnteroomHttp => {
+                "`anteroom::Server` with `anteroom_http::Http` and the same router: deadlines, HTTP/2, draining"
+            }
         }
     }
 
@@ -129,6 +141,8 @@ impl Peer {
             Self::AnteroomIncoming => raw::anteroom_incoming(&multi_thread()?),
             Self::AnteroomTask => raw::anteroom_server(&multi_thread()?, AcceptOn::Task),
             Self::Axum => http::axum_plain(&multi_thread()?),
+            Self::AnteroomAxum => http::anteroom_axum(&multi_thread()?),
+            Self::AnteroomHttp => http::anteroom_http(&multi_thread()?),
         }
     }
 }
@@ -152,6 +166,11 @@ impl FromStr for Peer {
 
 fn multi_thread() -> io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread().enable_all().build()
+}
+
+/// Anteroom's addresses can be other than TCP.
+fn tcp(address: &anteroom::Address) -> io::Result<std::net::SocketAddr> {
+    address.tcp().ok_or_else(|| io::Error::other("not a TCP address"))
 }
 
 fn current_thread() -> io::Result<tokio::runtime::Runtime> {

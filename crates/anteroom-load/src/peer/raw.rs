@@ -3,9 +3,10 @@
 //! Owns: the handler that all of them share.
 //! Never: HTTP.
 
+use super::tcp;
 use crate::process::answer_parent;
-use anteroom::{AcceptOn, Address, Config, Connection, Incoming, Listener, Server, service_fn};
-use std::{io, net::SocketAddr};
+use anteroom::{AcceptOn, Config, Connection, Incoming, Listener, Server, service_fn};
+use std::io;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::TcpListener,
@@ -72,8 +73,4 @@ pub(super) fn anteroom_incoming(runtime: &Runtime) -> io::Result<()> {
             _ = parent_gone => Ok(()),
         }
     })
-}
-
-fn tcp(address: &Address) -> io::Result<SocketAddr> {
-    address.tcp().ok_or_else(|| io::Error::other("not a TCP address"))
 }
