@@ -15,8 +15,8 @@
 pub mod child;
 pub mod clients;
 pub mod events;
-pub mod lines;
 pub mod heard;
+pub mod lines;
 pub mod machine;
 pub mod recorder;
 pub mod waiting;
