@@ -4,11 +4,12 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 use anteroom::Address;
-use anteroom_testkit::{BOUND, eventually};
+use anteroom_testkit::{BOUND, eventually, eventually_gives};
 use serde_json::Value;
 
 /// The process, and a conversation with it: a command a line, an answer a line.
@@ -116,6 +117,18 @@ impl ServerProcess {
         self.signal("-CONT");
     }
 
+    /// The acceptor's thread, as a directory of `/proc`. Waits until it has its name.
+    #[must_use]
+    pub fn acceptor(&self) -> PathBuf {
+        let is_acceptor = |thread: &PathBuf| {
+            fs::read_to_string(thread.join("comm")).is_ok_and(|name| name.trim_end() == "anteroom-accept")
+        };
+        eventually_gives("the acceptor has its name", BOUND, || {
+            let threads = fs::read_dir(format!("/proc/{}/task", self.pid())).expect("its threads");
+            threads.flatten().map(|thread| thread.path()).find(is_acceptor)
+        })
+    }
+
     fn signal(&self, signal: &str) {
         let status = Command::new("kill").args([signal, &self.pid().to_string()]).status();
         assert!(status.expect("kill runs").success(), "kill {signal}");
@@ -134,6 +147,15 @@ impl ServerProcess {
         assert!(!line.is_empty(), "the server has ended: {:?}", self.process.try_wait());
         serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"))
     }
+}
+
+/// How long a thread has been ready to run while others had the processors: the second number of
+/// `schedstat` (sched-stats of the kernel's documentation), in nanoseconds. Nothing where it is not told.
+#[must_use]
+pub fn waited_for_a_processor(thread: &Path) -> Duration {
+    let told = fs::read_to_string(thread.join("schedstat")).unwrap_or_default();
+    let nanos = told.split_whitespace().nth(1).and_then(|nanos| nanos.parse().ok());
+    Duration::from_nanos(nanos.unwrap_or(0))
 }
 
 impl Drop for ServerProcess {

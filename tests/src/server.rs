@@ -87,11 +87,11 @@ fn start(setup: &Value, runtime: &Runtime, calls: &Arc<Calls>) -> Server {
     }
     let address = setup["listen"].as_str().unwrap_or("127.0.0.1:0");
     let listener = builder.bind(address).expect("the address is free");
-    say(&json!({
+    let listening = json!({
         "address": listener.local_addr().to_string(),
         "requested": listener.backlog().requested,
         "effective": listener.backlog().effective,
-    }));
+    });
     let config = match &setup["config"] {
         Value::Null => anteroom::Config::default(),
         config => serde_json::from_value(config.clone()).expect("a configuration"),
@@ -109,7 +109,9 @@ fn start(setup: &Value, runtime: &Runtime, calls: &Arc<Calls>) -> Server {
         }
     });
     let _inside = runtime.enter();
-    Server::builder().config(config).serve(listener, service).start().expect("it starts")
+    let server = Server::builder().config(config).serve(listener, service).start().expect("it starts");
+    say(&listening);
+    server
 }
 
 fn snapshot(handle: &Handle) -> Value {
