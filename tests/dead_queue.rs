@@ -10,7 +10,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anteroom_testkit::{BOUND, TcpState, eventually, isolated, tcp_sockets, write_sysctl};
-use anteroom_tests::child::{ServerProcess, waited_for_a_processor};
+use anteroom_tests::child::{ServerProcess, acceptor_of, waited_for_a_processor};
 use anteroom_tests::clients::{ask, connect};
 use anteroom_tests::lines::answer;
 use serde_json::json;
@@ -57,7 +57,7 @@ fn a_queue_of_the_dead_is_emptied_at_once_and_costs_no_handler() {
         let address = server.address();
         let port = address.tcp().expect("it is TCP").port();
 
-        let acceptor = server.acceptor();
+        let acceptor = acceptor_of(server.pid());
         server.stop();
         for _ in 0..CLIENTS {
             drop(connect(&address));

@@ -12,6 +12,8 @@ use anteroom::Address;
 use anteroom_testkit::{BOUND, eventually, eventually_gives};
 use serde_json::Value;
 
+use crate::machine::threads_named;
+
 /// The process, and a conversation with it: a command a line, an answer a line.
 ///
 /// The setup is one JSON object, every key of which may be left out: `listen` (an address, default
@@ -117,18 +119,6 @@ impl ServerProcess {
         self.signal("-CONT");
     }
 
-    /// The acceptor's thread, as a directory of `/proc`. Waits until it has its name.
-    #[must_use]
-    pub fn acceptor(&self) -> PathBuf {
-        let is_acceptor = |thread: &PathBuf| {
-            fs::read_to_string(thread.join("comm")).is_ok_and(|name| name.trim_end() == "anteroom-accept")
-        };
-        eventually_gives("the acceptor has its name", BOUND, || {
-            let threads = fs::read_dir(format!("/proc/{}/task", self.pid())).expect("its threads");
-            threads.flatten().map(|thread| thread.path()).find(is_acceptor)
-        })
-    }
-
     fn signal(&self, signal: &str) {
         let status = Command::new("kill").args([signal, &self.pid().to_string()]).status();
         assert!(status.expect("kill runs").success(), "kill {signal}");
@@ -147,6 +137,16 @@ impl ServerProcess {
         assert!(!line.is_empty(), "the server has ended: {:?}", self.process.try_wait());
         serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"))
     }
+}
+
+/// The acceptor's thread in a process, as a directory of `/proc`. Waits until it has its name.
+#[must_use]
+pub fn acceptor_of(process: u32) -> PathBuf {
+    let process = process.to_string();
+    eventually_gives("the acceptor has its name", BOUND, || {
+        let thread = *threads_named(&process, "anteroom-accept").first()?;
+        Some(PathBuf::from(format!("/proc/{process}/task/{thread}")))
+    })
 }
 
 /// How long a thread has been ready to run while others had the processors: the second number of
