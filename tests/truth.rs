@@ -11,17 +11,18 @@ use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use anteroom::{Connection, Handle, Info, Listener, Server, Snapshot, service_fn};
-use anteroom_tests::heard::Heard;
+use anteroom_tests::events::Collected;
 use anteroom_tests::machine::Lateness;
 use anteroom_tests::recorder::Recorded;
 use anteroom_tests::waiting::{found, until};
+use serde_json::{Value, json};
 use socket2::{Domain, Socket, Type};
 use tokio::runtime::{Builder, Runtime};
-use tracing::Level;
+use tracing_subscriber::layer::SubscriberExt;
 
 const DEPTH: &str = "anteroom_accept_queue_depth";
 const LIMIT: &str = "anteroom_accept_queue_limit";
@@ -35,6 +36,18 @@ fn listen(name: &str, backlog: u32) -> (Listener, SocketAddr) {
 
 fn runtime(workers: usize) -> Runtime {
     Builder::new_multi_thread().worker_threads(workers).enable_all().build().expect("a runtime")
+}
+
+/// What has been spoken in this process about one listener, under one target.
+fn heard(target: &str, listener: &str) -> Vec<Value> {
+    static HEARD: OnceLock<Collected> = OnceLock::new();
+    let collected = HEARD.get_or_init(|| {
+        let collected = Collected::default();
+        let subscriber = tracing_subscriber::registry().with(collected.clone());
+        tracing::subscriber::set_global_default(subscriber).expect("the only subscriber");
+        collected
+    });
+    collected.of(Some(target)).into_iter().filter(|said| said["fields"]["listener"] == listener).collect()
 }
 
 /// Depth and limit as `ss` shows them for a listening socket: Recv-Q and Send-Q.
@@ -100,7 +113,7 @@ fn the_depth_the_limit_and_the_drops_are_what_the_kernel_says_at_each_step() {
 
 #[test]
 fn drops_are_warned_of_with_their_number_and_the_queue() {
-    let heard = Heard::here();
+    assert!(heard("anteroom::listening", "nobody").is_empty(), "from now on it is listened");
     let runtime = runtime(1);
     let (listener, address) = listen("overflow", 4);
     let _inside = runtime.enter();
@@ -114,21 +127,18 @@ fn drops_are_warned_of_with_their_number_and_the_queue() {
         give_up(address);
     }
     let told = || -> u64 {
-        heard
-            .of("anteroom::dropped", "overflow")
-            .iter()
-            .map(|said| said.fields["new"].parse::<u64>().expect("a number"))
-            .sum()
+        let said = heard("anteroom::dropped", "overflow");
+        said.iter().map(|said| said["fields"]["new"].as_u64().expect("a number")).sum()
     };
     until("all are told", || told() == 7);
-    let said = heard.of("anteroom::dropped", "overflow").remove(0);
-    assert_eq!(said.level, Level::WARN);
-    assert!(said.fields["depth"].contains('5') && said.fields["limit"].contains('4'), "{said:?}");
+    let said = heard("anteroom::dropped", "overflow").remove(0);
+    assert_eq!(said["level"], "WARN");
+    assert_eq!((&said["fields"]["depth"], &said["fields"]["limit"]), (&json!(5), &json!(4)), "{said}");
 }
 
 #[test]
 fn a_listener_is_told_at_the_start_and_a_clamped_backlog_is_a_warning() {
-    let heard = Heard::here();
+    assert!(heard("anteroom::listening", "nobody").is_empty(), "from now on it is listened");
     let somaxconn: u32 = std::fs::read_to_string("/proc/sys/net/core/somaxconn")
         .ok()
         .and_then(|text| text.trim().parse().ok())
@@ -141,24 +151,26 @@ fn a_listener_is_told_at_the_start_and_a_clamped_backlog_is_a_warning() {
     let _server =
         Server::builder().serve(wide.0, service()).serve(narrow.0, service()).start().expect("it starts");
     let said = found("both are told", || {
-        let all =
-            [heard.of("anteroom::listening", "wide"), heard.of("anteroom::listening", "narrow")].concat();
+        let all = [heard("anteroom::listening", "wide"), heard("anteroom::listening", "narrow")].concat();
         (all.len() == 2).then_some(all)
     });
     for (said, address, requested, effective) in
         [(&said[0], wide.1, somaxconn + 1, somaxconn), (&said[1], narrow.1, 8, 8)]
     {
-        assert_eq!(said.level, Level::INFO);
-        assert!(said.fields["address"].contains(&address.port().to_string()), "{said:?}");
-        assert!(said.fields["requested"].contains(&requested.to_string()), "{said:?}");
-        assert!(said.fields["effective"].contains(&effective.to_string()), "{said:?}");
+        let fields = &said["fields"];
+        assert_eq!(said["level"], "INFO");
+        assert_eq!(fields["address"], address.to_string());
+        assert_eq!((&fields["requested"], &fields["effective"]), (&json!(requested), &json!(effective)));
     }
-    let clamped = found("the clamp is told", || heard.of("anteroom::backlog", "wide").pop());
-    assert_eq!(clamped.level, Level::WARN);
-    assert!(clamped.fields["requested"].contains(&(somaxconn + 1).to_string()), "{clamped:?}");
-    assert!(clamped.fields["effective"].contains(&somaxconn.to_string()), "{clamped:?}");
-    assert!(clamped.fields["message"].contains("somaxconn"), "it says what to do: {clamped:?}");
-    assert!(heard.of("anteroom::backlog", "narrow").is_empty());
+    let clamped = found("the clamp is told", || heard("anteroom::backlog", "wide").pop());
+    let fields = &clamped["fields"];
+    assert_eq!(clamped["level"], "WARN");
+    assert_eq!((&fields["requested"], &fields["effective"]), (&json!(somaxconn + 1), &json!(somaxconn)));
+    assert!(
+        fields["message"].to_string().contains("raise net.core.somaxconn"),
+        "it says what to do: {clamped}"
+    );
+    assert!(heard("anteroom::backlog", "narrow").is_empty());
 }
 
 /// Gives the facts of every connection to the test.

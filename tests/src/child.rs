@@ -2,8 +2,9 @@
 //!
 //! Owns the process: it ends when this is dropped, and by itself when this process ends.
 
+use std::fmt;
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Duration;
@@ -17,13 +18,14 @@ use crate::machine::threads_named;
 /// The process, and a conversation with it: a command a line, an answer a line.
 ///
 /// The setup is one JSON object, every key of which may be left out: `listen` (an address, default
-/// `127.0.0.1:0`), `backlog`, `config` (`anteroom::Config`), `workers` (default 2) and `speaks_first`.
+/// `127.0.0.1:0`), `backlog`, `config` (`anteroom::Config`), `workers` (default 2), `speaks_first`, and
+/// `log`: its events go to stdout as text then, and the conversation is held over stderr.
 /// `src/server.rs` lists the commands.
-#[derive(Debug)]
 pub struct ServerProcess {
     process: Child,
     commands: ChildStdin,
-    answers: BufReader<ChildStdout>,
+    answers: BufReader<Box<dyn Read>>,
+    log: Option<ChildStdout>,
     started: Value,
 }
 
@@ -32,17 +34,37 @@ impl ServerProcess {
     /// until it listens.
     #[must_use]
     pub fn start(program: &str, setup: &Value) -> Self {
-        let mut process = Command::new(program)
-            .arg(setup.to_string())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the server's program starts");
+        Self::start_under(&[], program, setup)
+    }
+
+    /// The same, by a program that starts programs, such as `prlimit` or `strace`.
+    #[must_use]
+    pub fn start_under(starter: &[&str], program: &str, setup: &Value) -> Self {
+        let setup_text = setup.to_string();
+        let mut words = starter.iter().copied().chain([program, &setup_text]);
+        let mut command = Command::new(words.next().expect("at least the program"));
+        command.args(words).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let logs = setup["log"].as_bool().unwrap_or(false);
+        if logs {
+            command.stderr(Stdio::piped());
+        }
+        let mut process = command.spawn().expect("the server's program starts");
         let commands = process.stdin.take().expect("piped");
-        let answers = BufReader::new(process.stdout.take().expect("piped"));
-        let mut server = Self { process, commands, answers, started: Value::Null };
+        let stdout = process.stdout.take().expect("piped");
+        let (answers, log): (Box<dyn Read>, _) = match logs {
+            true => (Box::new(process.stderr.take().expect("piped")), Some(stdout)),
+            false => (Box::new(stdout), None),
+        };
+        let mut server =
+            Self { process, commands, answers: BufReader::new(answers), log, started: Value::Null };
         server.started = server.answer();
         server
+    }
+
+    /// The pipe to which it writes its events, which nobody reads.
+    #[must_use]
+    pub fn log(&self) -> &ChildStdout {
+        self.log.as_ref().expect("it was set up to log")
     }
 
     /// Where it listens.
@@ -156,6 +178,12 @@ pub fn waited_for_a_processor(thread: &Path) -> Duration {
     let told = fs::read_to_string(thread.join("schedstat")).unwrap_or_default();
     let nanos = told.split_whitespace().nth(1).and_then(|nanos| nanos.parse().ok());
     Duration::from_nanos(nanos.unwrap_or(0))
+}
+
+impl fmt::Debug for ServerProcess {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerProcess").field("process", &self.process).finish_non_exhaustive()
+    }
 }
 
 impl Drop for ServerProcess {

@@ -15,7 +15,7 @@
 pub mod child;
 pub mod clients;
 pub mod events;
-pub mod heard;
+pub mod hoard;
 pub mod lines;
 pub mod machine;
 pub mod recorder;

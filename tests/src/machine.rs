@@ -58,9 +58,29 @@ pub fn descriptors() -> usize {
 /// with this added.
 #[derive(Debug)]
 pub struct Lateness {
-    over: Arc<AtomicBool>,
-    worst: Arc<AtomicU64>,
+    shared: Arc<Beats>,
     thread: Option<JoinHandle<()>>,
+}
+
+#[derive(Debug)]
+struct Beats {
+    start: Instant,
+    over: AtomicBool,
+    /// Microseconds since the start.
+    last: AtomicU64,
+    /// Microseconds.
+    worst: AtomicU64,
+}
+
+impl Beats {
+    /// Whoever looks sees also that the thread is late at this moment.
+    fn look(&self) -> u64 {
+        let now = u64::try_from(self.start.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let since = now.saturating_sub(self.last.load(Ordering::Acquire));
+        let step = u64::try_from(Lateness::STEP.as_micros()).unwrap_or(u64::MAX);
+        self.worst.fetch_max(since.saturating_sub(step), Ordering::AcqRel);
+        now
+    }
 }
 
 impl Lateness {
@@ -69,30 +89,33 @@ impl Lateness {
     /// Begins to measure.
     #[must_use]
     pub fn measure() -> Self {
-        let over = Arc::new(AtomicBool::new(false));
-        let worst = Arc::new(AtomicU64::new(0));
-        let (ended, max) = (Arc::clone(&over), Arc::clone(&worst));
+        let shared = Arc::new(Beats {
+            start: Instant::now(),
+            over: AtomicBool::new(false),
+            last: AtomicU64::new(0),
+            worst: AtomicU64::new(0),
+        });
+        let beats = Arc::clone(&shared);
         let thread = std::thread::spawn(move || {
-            while !ended.load(Ordering::Relaxed) {
-                let asleep = Instant::now();
+            while !beats.over.load(Ordering::Acquire) {
+                beats.last.store(beats.look(), Ordering::Release);
                 std::thread::sleep(Self::STEP);
-                let late = asleep.elapsed().saturating_sub(Self::STEP);
-                max.fetch_max(u64::try_from(late.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
             }
         });
-        Self { over, worst, thread: Some(thread) }
+        Self { shared, thread: Some(thread) }
     }
 
     /// The worst since the beginning, or since this was asked last.
     #[must_use]
     pub fn worst(&self) -> Duration {
-        Duration::from_micros(self.worst.swap(0, Ordering::Relaxed))
+        self.shared.look();
+        Duration::from_micros(self.shared.worst.swap(0, Ordering::AcqRel))
     }
 }
 
 impl Drop for Lateness {
     fn drop(&mut self) {
-        self.over.store(true, Ordering::Relaxed);
+        self.shared.over.store(true, Ordering::Release);
         if let Some(thread) = self.thread.take() {
             // It sleeps for a millisecond at most, and cannot have panicked.
             let _ended = thread.join();

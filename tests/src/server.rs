@@ -8,7 +8,11 @@
 //! - `calls`: how often handlers were called, by kind, and how many block their worker now
 //! - `events [TARGET]`: what was spoken so far
 //! - `pause`, `resume`
+//! - `hoard FILES`: holds that many files open, or as many as it gets; answers how many
+//! - `grab THREADS`: that many threads take every descriptor that becomes free, until the next `hoard`
 //! - `drain MILLIS`: drains, and gives the report, `error` in it when the server failed
+//!
+//! With `"log": true` in the setup the events go to stdout, as text, and the answers to stderr.
 //!
 //! The commands are read by a thread that is none of the runtime's: blocked workers do not hold them up.
 
@@ -27,6 +31,7 @@ use std::time::Duration;
 
 use anteroom::{Connection, Deaths, Distribution, Handle, Listener, Report, Server, service_fn};
 use anteroom_tests::events::Collected;
+use anteroom_tests::hoard::Hoard;
 use anteroom_tests::lines::{Calls, greet, speak};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
@@ -37,8 +42,11 @@ fn main() {
         serde_json::from_str(&setup).unwrap_or_else(|error| panic!("{error}: {setup}"))
     });
     let events = Collected::default();
-    let subscriber = tracing_subscriber::registry().with(events.clone());
+    let logs = setup["log"].as_bool().unwrap_or(false);
+    let text = logs.then(|| tracing_subscriber::fmt::layer().with_writer(io::stdout));
+    let subscriber = tracing_subscriber::registry().with(events.clone()).with(text);
     tracing::subscriber::set_global_default(subscriber).expect("the only subscriber");
+    let say = if logs { say_aside } else { say };
 
     let workers = setup["workers"].as_u64().unwrap_or(2);
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -47,8 +55,10 @@ fn main() {
         .build()
         .expect("a runtime");
     let calls = Arc::new(Calls::default());
-    let server = start(&setup, &runtime, &calls);
+    let (server, started) = start(&setup, &runtime, &calls);
+    say(&started);
     let handle = server.handle();
+    let mut hoard = Hoard::default();
 
     for command in io::stdin().lock().lines() {
         let command = command.expect("a command");
@@ -65,6 +75,10 @@ fn main() {
                 handle.resume();
                 json!({})
             }
+            ("hoard", files) => json!({ "held": hoard.hold(files.parse().expect("a number of files")) }),
+            ("grab", threads) => {
+                json!({ "threads": hoard.grab(threads.parse().expect("a number of threads")) })
+            }
             ("drain", millis) => drain(&runtime, &handle, millis),
             _ => panic!("no such command: {command}"),
         };
@@ -80,14 +94,18 @@ fn say(answer: &Value) {
     writeln!(out, "{answer}").and_then(|()| out.flush()).expect("somebody reads");
 }
 
-fn start(setup: &Value, runtime: &Runtime, calls: &Arc<Calls>) -> Server {
+fn say_aside(answer: &Value) {
+    writeln!(io::stderr().lock(), "{answer}").expect("somebody reads");
+}
+
+fn start(setup: &Value, runtime: &Runtime, calls: &Arc<Calls>) -> (Server, Value) {
     let mut builder = Listener::builder();
     if let Some(backlog) = setup["backlog"].as_u64() {
         builder = builder.backlog(u32::try_from(backlog).expect("a backlog"));
     }
     let address = setup["listen"].as_str().unwrap_or("127.0.0.1:0");
     let listener = builder.bind(address).expect("the address is free");
-    let listening = json!({
+    let started = json!({
         "address": listener.local_addr().to_string(),
         "requested": listener.backlog().requested,
         "effective": listener.backlog().effective,
@@ -110,8 +128,7 @@ fn start(setup: &Value, runtime: &Runtime, calls: &Arc<Calls>) -> Server {
     });
     let _inside = runtime.enter();
     let server = Server::builder().config(config).serve(listener, service).start().expect("it starts");
-    say(&listening);
-    server
+    (server, started)
 }
 
 fn snapshot(handle: &Handle) -> Value {
