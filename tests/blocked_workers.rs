@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use anteroom::{Connection, Handle, Listener, Server, service_fn};
 use anteroom_testkit::{BOUND, eventually, ss_tcp_queue};
+use anteroom_tests::child::{acceptor_of, waited_for_a_processor};
 use anteroom_tests::clients::{connect, next_line, send};
 use anteroom_tests::lines::{Calls, answer, speak};
 
@@ -24,6 +25,9 @@ const CLIENTS: u32 = 1000;
 const PERIOD: Duration = Duration::from_millis(5);
 const DEPTH: u32 = 16;
 const KERNEL_WAIT: Duration = Duration::from_millis(50);
+
+/// A client that is late follows the one before it by no less: the clients' own stall is no flood.
+const NO_CLOSER: Duration = Duration::from_millis(2);
 
 /// What is published may be this old.
 const SAMPLE_AGE: Duration = Duration::from_secs(1);
@@ -40,15 +44,30 @@ struct Seen {
     ss_samples: u32,
     ss_depth: u32,
     longest_look: Duration,
+    /// For how long at once the acceptor was ready to run while others had the processors; on a
+    /// machine that does nothing else, next to nothing.
+    kept_from_running: Duration,
+}
+
+impl Seen {
+    /// What may have come in while the acceptor was kept from running, beyond the promise.
+    fn allowed_depth(&self) -> u32 {
+        let came = self.kept_from_running.as_micros() / NO_CLOSER.as_micros();
+        DEPTH + u32::try_from(came).expect("not that many")
+    }
 }
 
 fn look_until(over: &AtomicBool, handle: &Handle, port: u16) -> Seen {
     let mut seen = Seen::default();
+    let acceptor = acceptor_of(std::process::id());
+    let mut waited = waited_for_a_processor(&acceptor);
     while !over.load(Ordering::Acquire) {
         let start = Instant::now();
         let snapshot = handle.snapshot();
         seen.longest_look = seen.longest_look.max(start.elapsed());
         let queue = snapshot.listeners[0].queue.expect("it listens");
+        let before = std::mem::replace(&mut waited, waited_for_a_processor(&acceptor));
+        seen.kept_from_running = seen.kept_from_running.max(waited.saturating_sub(before));
         seen.samples += 1;
         seen.depth = seen.depth.max(queue.depth.expect("the platform tells"));
         seen.drops = seen.drops.max(queue.drops.expect("the platform tells"));
@@ -103,7 +122,8 @@ fn with_every_worker_blocked_the_queue_is_emptied_and_everybody_is_served_afterw
         let start = Instant::now();
         let clients: Vec<_> = (0..CLIENTS)
             .map(|number| {
-                thread::sleep((start + PERIOD * number).saturating_duration_since(Instant::now()));
+                let due = (start + PERIOD * number).saturating_duration_since(Instant::now());
+                thread::sleep(due.max(NO_CLOSER));
                 let client = connect(&address);
                 send(&client, &format!("live {number}"));
                 client
@@ -120,12 +140,14 @@ fn with_every_worker_blocked_the_queue_is_emptied_and_everybody_is_served_afterw
         (clients, looking.join().expect("it looked"))
     });
 
-    assert!(seen.depth <= DEPTH && seen.ss_depth <= DEPTH, "{seen:?}");
+    let allowed = seen.allowed_depth();
+    assert!(seen.depth <= allowed && seen.ss_depth <= allowed, "{seen:?}");
     assert_eq!(seen.drops, 0, "{seen:?}");
     assert!(seen.longest_look <= SAMPLE_AGE, "{seen:?}");
+
     let wait = handle.snapshot().listeners[0].kernel_wait;
     assert_eq!(wait.count, u64::from(CLIENTS) + WORKERS as u64, "{wait:?}");
-    assert!(wait.p99 <= KERNEL_WAIT, "{wait:?}");
+    assert!(wait.p99 <= KERNEL_WAIT + seen.kept_from_running, "{wait:?} {seen:?}");
 
     for blocker in &blockers {
         assert_eq!(next_line(blocker).expect("it ends"), answer(&block));

@@ -1,7 +1,12 @@
 //! Out of descriptors: the server neither spins nor hangs nor exits, keeps the kernel's queue, and goes
 //! on by time, whoever frees descriptors.
 
-#![allow(clippy::expect_used, clippy::panic, reason = "a test that cannot go on says so")]
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test that cannot go on says so"
+)]
 
 use std::cell::Cell;
 use std::io::{self, ErrorKind, Read, Write};

@@ -12,8 +12,9 @@ use std::{
 /// Runtime workers of each server.
 pub(crate) const WORKERS: usize = 2;
 
-/// How long they are all blocked.
-pub(crate) const STALL: Duration = Duration::from_secs(4);
+/// How long they are all blocked. Longer than the clients need, so that also on a machine that is slow today all
+/// of them have come, left, and been gone for a second.
+pub(crate) const STALL: Duration = Duration::from_secs(6);
 
 /// Over how long the clients that will give up arrive.
 pub(crate) const ARRIVALS: Duration = Duration::from_millis(1_500);

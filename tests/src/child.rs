@@ -5,12 +5,15 @@
 use std::fmt;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 use anteroom::Address;
-use anteroom_testkit::{BOUND, eventually};
+use anteroom_testkit::{BOUND, eventually, eventually_gives};
 use serde_json::Value;
+
+use crate::machine::threads_named;
 
 /// The process, and a conversation with it: a command a line, an answer a line.
 ///
@@ -156,6 +159,25 @@ impl ServerProcess {
         assert!(!line.is_empty(), "the server has ended: {:?}", self.process.try_wait());
         serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"))
     }
+}
+
+/// The acceptor's thread in a process, as a directory of `/proc`. Waits until it has its name.
+#[must_use]
+pub fn acceptor_of(process: u32) -> PathBuf {
+    let process = process.to_string();
+    eventually_gives("the acceptor has its name", BOUND, || {
+        let thread = *threads_named(&process, "anteroom-accept").first()?;
+        Some(PathBuf::from(format!("/proc/{process}/task/{thread}")))
+    })
+}
+
+/// How long a thread has been ready to run while others had the processors: the second number of
+/// `schedstat` (sched-stats of the kernel's documentation), in nanoseconds. Nothing where it is not told.
+#[must_use]
+pub fn waited_for_a_processor(thread: &Path) -> Duration {
+    let told = fs::read_to_string(thread.join("schedstat")).unwrap_or_default();
+    let nanos = told.split_whitespace().nth(1).and_then(|nanos| nanos.parse().ok());
+    Duration::from_nanos(nanos.unwrap_or(0))
 }
 
 impl fmt::Debug for ServerProcess {

@@ -53,7 +53,7 @@ const PONG_WITHIN: Duration = Duration::from_secs(20);
 ///
 /// # Bounds
 /// A head has 10 s, an idle connection 60 s; the size of a head is hyper's. Nothing bounds how long
-/// a body takes in either direction, or the service: layers inside do, and `Drain`'s time.
+/// a body takes in either direction, or the service: layers inside do, and a drain's deadline.
 #[derive(Clone)]
 pub struct Http<S> {
     service: S,

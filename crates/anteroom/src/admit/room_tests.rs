@@ -157,9 +157,9 @@ impl Model {
             }
             Step::Release => {}
             Step::Leave { nth } => {
-                if let Some(item) = self.known(nth)
-                    && let Some(left) = self.room.leave(self.tokens[&item])
-                {
+                let left =
+                    self.known(nth).and_then(|item| Some((item, self.room.leave(self.tokens[&item])?)));
+                if let Some((item, left)) = left {
                     assert_eq!(left, item);
                     self.end(item);
                 }

@@ -83,9 +83,8 @@ impl<Io> Connection<Io> {
     pub fn refuse(self, cause: Cause) {
         let place = &self.permit.0;
         place.verdict.refuse(cause);
-        if let Some(wire) = place.wire.upgrade()
-            && let Some(fd) = wire.fd()
-        {
+        let wire = place.wire.upgrade();
+        if let Some(fd) = wire.as_ref().and_then(|wire| wire.fd()) {
             // A peer that is gone already needs no reset.
             let _gone_already = anteroom_listener::reset_on_close(fd);
         }

@@ -162,9 +162,8 @@ impl Cut {
         if let Some(task) = self.task {
             task.abort();
         }
-        if let Some(wire) = self.wire.and_then(|wire| wire.upgrade())
-            && let Some(fd) = wire.fd()
-        {
+        let wire = self.wire.and_then(|wire| wire.upgrade());
+        if let Some(fd) = wire.as_ref().and_then(|wire| wire.fd()) {
             // A socket that its peer has reset meanwhile is as ended as it can be.
             let _gone_already = anteroom_listener::shut_down(fd);
         }
