@@ -316,3 +316,28 @@ fn an_incoming_that_is_dropped_refuses_who_waits_and_closes_its_listener() {
         assert!(TcpStream::connect(address).is_err(), "the listener is closed");
     }
 }
+
+#[test]
+fn a_drain_during_want_of_descriptors_ends_at_its_deadline_and_is_no_error() {
+    for accept_on in HOSTS {
+        let runtime = runtime();
+        let (listener, address) = listen();
+        let service = service_fn(async |_: Connection| Ok::<_, io::Error>(()));
+        let server = {
+            let _inside = runtime.enter();
+            let builder = Server::builder().config(config(accept_on));
+            let want = || Some(io::Error::from_raw_os_error(libc::EMFILE));
+            builder.inject_accept_errors(want).serve(listener, service).start().expect("it starts")
+        };
+        let handle = server.handle();
+        let clients: Vec<_> = (0..50).map(|_| connect(address)).collect();
+        let (lateness, began) = (Lateness::measure(), Instant::now());
+        let report = runtime.block_on(ends("it stops", handle.drain(WITHIN))).expect("want is no failure");
+        let (took, late) = (began.elapsed(), lateness.worst());
+        assert!(took <= WITHIN + GRACE + 3 * late, "{took:?}, the machine being {late:?} late");
+        assert!(report.is_balanced() && report.refused.resources == report.accepted, "{report}");
+        clients.iter().for_each(sees_the_end);
+        assert!(TcpStream::connect(address).is_err(), "the listener is closed");
+        drop(server);
+    }
+}
