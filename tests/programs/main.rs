@@ -4,8 +4,11 @@
 #![expect(clippy::disallowed_methods, reason = "tests spawn what stands beside the server")]
 
 mod hyper_by_hand;
+mod public_and_admin;
 mod rustls;
+mod spans;
 mod tonic;
+mod without_sockets;
 
 use std::time::Duration;
 
