@@ -1,6 +1,6 @@
 //! Programs of other people's making on Anteroom's accept path.
 
-#![expect(clippy::expect_used, reason = "a helper that fails, fails its test")]
+#![expect(clippy::expect_used, clippy::indexing_slicing, reason = "a helper that fails, fails its test")]
 #![expect(clippy::disallowed_methods, reason = "tests spawn what stands beside the server")]
 
 mod hyper_by_hand;
