@@ -58,6 +58,8 @@ pub(super) struct Open {
     held: bool,
     /// The task has not ended.
     runs: bool,
+    /// It was ended by the server: whoever holds it and notices has not ended it.
+    cut: bool,
     task: Option<AbortHandle>,
     wire: Option<Weak<dyn Wire>>,
     gone: Option<Gone>,
@@ -73,6 +75,7 @@ impl Open {
             counted_by,
             held: true,
             runs: counted_by == CountedBy::Task,
+            cut: false,
             task: None,
             wire: None,
             gone: None,
@@ -107,6 +110,10 @@ impl Open {
         self.held = false;
         self.gone.get_or_insert(Gone::Closed);
         std::mem::take(&mut self.waiting)
+    }
+
+    pub(super) fn was_cut(&self) -> bool {
+        self.cut
     }
 
     /// Whether the task had been running.
@@ -145,7 +152,8 @@ impl Open {
     }
 
     /// What ends this connection, to be done outside the lock.
-    pub(super) fn cut(&self) -> Cut {
+    pub(super) fn cut(&mut self) -> Cut {
+        self.cut = true;
         Cut { task: self.task.clone(), wire: self.wire.clone() }
     }
 }

@@ -44,6 +44,8 @@ impl Gate {
         room.release(1);
         let wakers = entry.release();
         if entry.counted_by == CountedBy::Permit {
+            // Its taker may have noticed and dropped it, which is no end of its own.
+            let ending = if entry.was_cut() { Ending::Cut } else { ending };
             self.count(entry.port, ending, now - entry.since);
         }
         if entry.is_over() {
