@@ -1,6 +1,11 @@
 //! A log pipe that nobody reads stops the log and nothing else: accepting and serving go on.
 
-#![allow(clippy::expect_used, clippy::panic, reason = "a test that cannot go on says so")]
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test that cannot go on says so"
+)]
 
 use std::time::Duration;
 

@@ -1,11 +1,14 @@
 //! Programs of other people's making on Anteroom's accept path.
 
-#![expect(clippy::expect_used, reason = "a helper that fails, fails its test")]
+#![expect(clippy::expect_used, clippy::indexing_slicing, reason = "a helper that fails, fails its test")]
 #![expect(clippy::disallowed_methods, reason = "tests spawn what stands beside the server")]
 
 mod hyper_by_hand;
+mod public_and_admin;
 mod rustls;
+mod spans;
 mod tonic;
+mod without_sockets;
 
 use std::time::Duration;
 
