@@ -33,15 +33,12 @@ impl Publisher {
     /// Everything anew: a recorder may have been installed since.
     pub(super) fn publish(&mut self, snapshot: &Snapshot, ledgers: &[Arc<Ledger>]) {
         describe();
-        #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
-        gauge!("anteroom_waiting_connections").set(snapshot.waiting as f64);
-        #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
-        gauge!("anteroom_open_connections").set(snapshot.open as f64);
         gauge!("anteroom_oldest_wait_seconds").set(snapshot.oldest_wait.unwrap_or_default().as_secs_f64());
         counter!("anteroom_events_lost_total").absolute(snapshot.events_lost);
         for ((listener, ledger), published) in snapshot.listeners.iter().zip(ledgers).zip(&mut self.published)
         {
             counts(listener);
+            under_way(listener);
             queue(listener);
             let name = &listener.name;
             more(
@@ -91,6 +88,14 @@ fn counts(listener: &ListenerSnapshot) {
         counter!("anteroom_accept_errors_total", "listener" => name.clone(), "class" => class.name())
             .absolute(count);
     }
+}
+
+fn under_way(listener: &ListenerSnapshot) {
+    let name = &listener.name;
+    #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
+    gauge!("anteroom_waiting_connections", "listener" => name.clone()).set(listener.waiting as f64);
+    #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
+    gauge!("anteroom_open_connections", "listener" => name.clone()).set(listener.open as f64);
 }
 
 /// What the kernel does not tell is not published, rather than as zero.
@@ -157,7 +162,7 @@ fn describe() {
     describe_gauge!("anteroom_accept_queue_depth", Unit::Count, "Connections in the kernel's accept queue.");
     describe_gauge!("anteroom_accept_queue_limit", Unit::Count, "The backlog that the kernel granted.");
     describe_gauge!("anteroom_waiting_connections", Unit::Count, "Connections in the waiting room.");
-    describe_gauge!("anteroom_open_connections", Unit::Count, "Connections handed out and not yet dropped.");
+    describe_gauge!("anteroom_open_connections", Unit::Count, "Connections handed out that have not ended.");
     describe_gauge!(
         "anteroom_oldest_wait_seconds",
         Unit::Seconds,
