@@ -115,8 +115,12 @@ impl Ledger {
         .fetch_add(1, Relaxed);
     }
 
+    /// By class, those that can occur: an empty queue and a signal end or repeat a batch, and are no
+    /// errors to count.
     pub(crate) fn errors(&self) -> impl Iterator<Item = (AcceptErrorClass, u64)> {
-        AcceptErrorClass::ALL.iter().copied().zip(self.errors.iter().map(|count| count.load(Relaxed)))
+        let all =
+            AcceptErrorClass::ALL.iter().copied().zip(self.errors.iter().map(|count| count.load(Relaxed)));
+        all.filter(|(class, _)| !matches!(class, AcceptErrorClass::Empty | AcceptErrorClass::Interrupted))
     }
 
     pub(crate) fn handed_out_so_far(&self) -> u64 {
@@ -226,6 +230,18 @@ mod tests {
         assert_eq!(report.dead_on_arrival.total(), 6);
         assert_eq!(report.served.total(), 3);
         assert!(report.is_balanced(), "{report}");
+    }
+
+    #[test]
+    fn what_is_no_error_has_no_count() {
+        let ledger = Ledger::new();
+        ledger.accept_error(AcceptErrorClass::Memory);
+        let told: Vec<_> = ledger.errors().collect();
+        assert_eq!(told.len(), AcceptErrorClass::ALL.len() - 2);
+        assert!(told.contains(&(AcceptErrorClass::Memory, 1)));
+        for class in [AcceptErrorClass::Empty, AcceptErrorClass::Interrupted] {
+            assert!(!told.iter().any(|(told, _)| *told == class), "{class:?}");
+        }
     }
 
     #[test]

@@ -91,7 +91,7 @@ pub struct ListenerSnapshot {
     /// that keeps the permit for longer than its future runs keeps a place that is counted in
     /// [`Snapshot::open`] and not here.
     pub open: u64,
-    /// Errors of `accept`, by class.
+    /// Errors of `accept`, by class. The classes `Empty` and `Interrupted` are no errors and not in it.
     pub accept_errors: Vec<(AcceptErrorClass, u64)>,
     /// Time between the end of the handshake and `accept`.
     pub kernel_wait: Distribution,
