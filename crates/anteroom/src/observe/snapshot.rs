@@ -72,7 +72,8 @@ pub struct Snapshot {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ListenerSnapshot {
-    /// Its name: the label `listener` in metrics.
+    /// Its name: the label `listener` in metrics. Of listeners with equal names the second is `name#2`,
+    /// and so on.
     pub name: String,
     /// As bound.
     pub address: Address,
