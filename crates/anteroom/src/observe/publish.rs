@@ -57,6 +57,8 @@ impl Publisher {
 struct Published {
     /// By name, and by the labels beside the listener's.
     counts: HashMap<(&'static str, Labels), u64>,
+    /// The last depth that was told of the queue.
+    depth: Option<u32>,
     kernel_wait: Histogram,
     room_wait: Histogram,
     handler_time: Histogram,
@@ -69,6 +71,7 @@ impl Published {
     fn nothing() -> Self {
         Self {
             counts: HashMap::new(),
+            depth: None,
             kernel_wait: empty_copy(),
             room_wait: empty_copy(),
             handler_time: empty_copy(),
@@ -109,10 +112,12 @@ impl Published {
     /// What the kernel does not tell is not published, rather than as zero.
     fn queue(&mut self, listener: &ListenerSnapshot) {
         let name = &listener.name;
-        let Some(queue) = listener.queue else { return };
-        if let Some(depth) = queue.depth {
+        // A closed listener has no queue any more: its last depth would stand for ever.
+        self.depth = listener.queue.map_or(self.depth.and(Some(0)), |queue| queue.depth);
+        if let Some(depth) = self.depth {
             gauge!("anteroom_accept_queue_depth", "listener" => name.clone()).set(depth);
         }
+        let Some(queue) = listener.queue else { return };
         if let Some(limit) = queue.limit {
             gauge!("anteroom_accept_queue_limit", "listener" => name.clone()).set(limit);
         }
@@ -340,6 +345,19 @@ mod tests {
         server.accepted(5, &early);
         server.accepted(7, &late);
         assert_eq!((early.told(ACCEPTED), late.told(ACCEPTED)), (5, 7));
+    }
+
+    #[test]
+    fn a_closed_listener_has_nobody_queued() {
+        let kept = Kept::default();
+        let mut server = Told::new();
+        let queue = server.snapshot.listeners[0].queue.as_mut().unwrap();
+        queue.depth = Some(3);
+        server.publish(&kept);
+        assert_eq!(f64::from_bits(kept.told("anteroom_accept_queue_depth")).to_string(), "3");
+        server.snapshot.listeners[0].queue = None;
+        server.publish(&kept);
+        assert_eq!(f64::from_bits(kept.told("anteroom_accept_queue_depth")).to_string(), "0");
     }
 
     #[test]
