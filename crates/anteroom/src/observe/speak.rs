@@ -45,7 +45,8 @@ pub(crate) struct Speaker {
 }
 
 impl Speaker {
-    pub(crate) fn new(listeners: Vec<String>) -> Self {
+    pub(crate) fn new(first: &Snapshot) -> Self {
+        let listeners = first.listeners.iter().map(|listener| listener.name.clone()).collect();
         Self { listeners, rates: HashMap::new(), spoken: HashMap::new() }
     }
 

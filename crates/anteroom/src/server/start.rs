@@ -44,10 +44,11 @@ pub(super) fn start(common: Common, lanes: Vec<Listeners>) -> Result<Arc<Core>, 
     };
     let acceptor = Acceptor::new(parts)
         .map_err(|source| StartError::Resources { what: "the acceptor's descriptors", source })?;
-    let watched = Arc::clone(&core);
+    let (watched, lives) = (Arc::clone(&core), Arc::clone(&core));
     start_watch(Subject {
         notes: core.gate.shared_notes(),
         ledgers: core.gate.ports().iter().map(|port| Arc::clone(&port.ledger)).collect(),
+        phase: Box::new(move || lives.life.phase()),
         snapshot: Box::new(move || watched.snapshot()),
     })
     .map_err(|source| StartError::Resources { what: "the watch's thread", source })?;
