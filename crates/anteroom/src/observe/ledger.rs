@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use anteroom_listener::AcceptErrorClass;
-use histogram::{AtomicHistogram, Histogram};
+use histogram::AtomicHistogram;
+#[cfg(feature = "metrics")]
+use histogram::Histogram;
 
 use super::report::{DeadOnArrival, Deaths, Refused, Report, Served};
 use crate::admit::{Cause, Death, Stage};
@@ -194,6 +196,7 @@ pub(crate) fn record(histogram: &AtomicHistogram, value: Duration) {
 }
 
 /// A copy with the same buckets.
+#[cfg(feature = "metrics")]
 pub(crate) fn empty_copy() -> Histogram {
     microseconds().load()
 }

@@ -23,6 +23,7 @@ const PERIOD: Duration = Duration::from_millis(500);
 /// What the watch looks at.
 pub(crate) struct Subject {
     pub(crate) notes: Arc<Notes>,
+    #[cfg_attr(not(feature = "metrics"), expect(dead_code, reason = "only metrics need whole histograms"))]
     pub(crate) ledgers: Vec<Arc<Ledger>>,
     pub(crate) phase: Box<dyn Fn() -> Phase + Send>,
     pub(crate) snapshot: Box<dyn Fn() -> Snapshot + Send>,
