@@ -3,6 +3,7 @@
 
 #![allow(clippy::expect_used, clippy::panic, reason = "a test that cannot go on says so")]
 
+use std::error::Error;
 use std::future::pending;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -264,7 +265,9 @@ fn a_runtime_that_goes_away_under_an_incoming_in_a_task_ends_it() {
     until("it waits", || handle.snapshot().waiting == 1);
     drop(runtime);
     bystander().block_on(async {
-        assert!(ends("the end", incoming.accept()).await.expect("no listener failed").is_none());
+        let error = ends("the end", incoming.accept()).await.expect_err("that is no clean end");
+        assert!(error.source().is_some_and(|source| source.to_string().contains("runtime")), "{error:?}");
+        assert!(ends("after the end", incoming.accept()).await.expect("it was told").is_none());
         match ends("it stops", handle.stopped()).await {
             Err(ServeError::RuntimeGone { report }) => {
                 assert_eq!((report.accepted, report.refused.closed), (1, 1), "{report}");

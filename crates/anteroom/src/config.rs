@@ -28,10 +28,11 @@ use crate::lifecycle::StartError;
 )]
 #[non_exhaustive]
 pub struct Config {
-    /// Connections that may be handed out at the same time. `None` (the default): as many as come.
+    /// Connections of one lane (one service, or one `Incoming`) that may be handed out at the same
+    /// time: no lane takes another's places. `None` (the default): as many as come.
     pub max_connections: Option<usize>,
-    /// Connections that may wait for the service at the same time (default 4,096). When one more
-    /// comes, the one that has waited longest is refused.
+    /// Connections of one lane that may wait for its service at the same time (default 4,096). When
+    /// one more comes, the one that has waited longest in this lane is refused.
     pub max_waiting: usize,
     /// A waiting connection is refused at this age, counted from its handshake, the time in the
     /// kernel's queue included (default 10 s).
@@ -67,7 +68,8 @@ pub enum AcceptOn {
     /// On a thread of its own, one for all listeners: whatever handlers do, the kernel's queue is
     /// being emptied.
     Thread,
-    /// In a task of the runtime on which the server is started, for those who cannot have a thread.
+    /// In a task of the runtime on which the server is started, for those who want no hop between
+    /// threads. The watch keeps its thread, which is mostly asleep.
     ///
     /// What is lost: handlers that block every worker stop `accept` as well, deadlines and the
     /// drain's end come late by as long, and a worker that blocks after it woke the task holds it up

@@ -36,7 +36,13 @@ impl PollSet {
 
     /// Polls without waiting.
     pub(crate) fn poll_now(&mut self) -> io::Result<()> {
-        self.poll(0)
+        loop {
+            match self.poll(0) {
+                // A signal that is pending interrupts even a call that does not wait.
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                result => return result,
+            }
+        }
     }
 
     /// Polls; `timeout` in milliseconds, negative for without end.

@@ -8,7 +8,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
-use anteroom_listener::{AcceptErrorClass, Accepted, Batch, BatchEnd, Classified, Event, Events, Listener};
+use anteroom_listener::{AcceptErrorClass, Accepted, Batch, BatchEnd, Classified, Event, Events};
 
 use super::ending::Ending;
 use super::filter::{Answer, Candidate, Filter, Verdict};
@@ -83,8 +83,8 @@ impl Acceptor {
         let core = parts.core;
         let ports = core.gate.ports();
         for (index, port) in ports.iter().enumerate() {
-            if let Some(listener) = port.listener().as_ref() {
-                core.gate.poller().add_listener(listener, index as u64)?;
+            if let Some(listener) = port.listener() {
+                core.gate.poller().add_listener(&listener, index as u64)?;
             }
         }
         Ok(Self {
@@ -164,8 +164,7 @@ impl Acceptor {
         let core = Arc::clone(&self.core);
         let Some(port) = core.gate.ports().get(index) else { return true };
         let end = {
-            let open = port.listener();
-            let Some(listener) = open.as_ref() else { return true };
+            let Some(listener) = port.listener() else { return true };
             // The depth costs less than the `accept` that would find the queue empty.
             let most = match listener.depth() {
                 Some(depth) if depth > 0 => core.config.batch.min(depth as usize),
@@ -284,7 +283,7 @@ impl Acceptor {
         if !self.reserve.lend() {
             return;
         }
-        let accepted = port.listener().as_ref().map(Listener::accept);
+        let accepted = port.listener().map(|listener| listener.accept());
         if let Some(Ok(Accepted { stream, peer, .. })) = accepted {
             port.ledger.accepted(1);
             let now = Instant::now();
@@ -356,15 +355,14 @@ impl Acceptor {
         let (Some(port), Some(post)) = (core.gate.ports().get(index), self.posts.get_mut(index)) else {
             return;
         };
-        let open = port.listener();
-        let Some(listener) = open.as_ref() else { return };
+        let Some(listener) = port.listener() else { return };
         let poller = core.gate.poller();
         let switched = match off {
-            true => poller.pause_listener(listener, index as u64),
-            false => poller.resume_listener(listener, index as u64),
+            true => poller.pause_listener(&listener, index as u64),
+            false => poller.resume_listener(&listener, index as u64),
         };
         post.off = off;
-        drop(open);
+        drop(listener);
         if let Err(error) = switched {
             self.broken(index, error);
         }

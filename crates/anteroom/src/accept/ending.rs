@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anteroom_listener::{Listener, Queue};
+use anteroom_listener::Queue;
 
 use super::acceptor::{Acceptor, Next};
 use crate::observe::{Note, Phase};
@@ -36,7 +36,7 @@ impl Acceptor {
             if self.posts.iter().any(|post| !post.closed) {
                 return None;
             }
-            self.core.drain(self.core.config.drain_within);
+            self.core.wind_down();
         }
         self.core.gate.expect_the_end();
         if self.ending == Ending::NotYet {
@@ -96,15 +96,17 @@ impl Acceptor {
     /// fence newcomers never stop, so one whole queue beyond the first look is the bound.
     fn empty_queues(&mut self, now: Instant) {
         for index in 0..self.posts.len() {
-            let queue = self.core.gate.ports().get(index).and_then(|port| port.queue());
+            let core = Arc::clone(&self.core);
+            let Some(port) = core.gate.ports().get(index) else { continue };
             let Some(post) = self.posts.get_mut(index) else { continue };
             let overdue = self.core.life.deadline().is_some_and(|deadline| deadline <= now);
             if post.closed || (post.resumes.is_some() && !overdue) {
                 continue;
             }
-            let left = *post.left.get_or_insert_with(|| most_in(queue));
-            let emptied = self.accept_batch(index, now)
-                || self.core.gate.ports().get(index).is_none_or(|port| has_depth_zero(&port.listener()));
+            let left = *post.left.get_or_insert_with(|| most_in(port.queue()));
+            // A listener whose depth is not told is empty when a batch finds it so.
+            let is_empty = || port.listener().is_none_or(|listener| listener.depth() == Some(0));
+            let emptied = self.accept_batch(index, now) || is_empty();
             if emptied || left == 0 || overdue {
                 self.close(index);
             }
@@ -128,6 +130,11 @@ impl Acceptor {
             return;
         };
         if !std::mem::replace(&mut post.closed, true) {
+            if let Some(listener) = port.listener() {
+                // Somebody else may share the socket: it would stay in the set, and nobody could take
+                // it out any more.
+                let _not_in_it = core.gate.poller().remove_listener(&listener);
+            }
             port.close();
             core.gate.notes().leave(Note::ListenerClosed { listener: index });
         }
@@ -136,8 +143,9 @@ impl Acceptor {
     pub(super) fn finish(&mut self) {
         self.over = true;
         self.core.gate.close_doors();
-        self.core.life.finish(self.core.report());
         self.core.gate.notes().leave(Note::Phase(Phase::Stopped));
+        self.core.life.finish(self.core.report());
+        self.core.gate.notes().wake();
     }
 }
 
@@ -145,9 +153,4 @@ impl Acceptor {
 fn most_in(queue: Option<Queue>) -> usize {
     let limit = queue.and_then(|queue| queue.limit).unwrap_or(u32::from(u16::MAX));
     limit as usize + 1
-}
-
-/// A listener whose depth is not told is empty when a batch finds it so.
-fn has_depth_zero(listener: &Option<Listener>) -> bool {
-    listener.as_ref().is_none_or(|listener| listener.depth() == Some(0))
 }

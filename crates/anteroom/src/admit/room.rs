@@ -10,12 +10,12 @@ use super::arena::{Arena, Token};
 use super::cause::Cause;
 use super::line::{Line, Linked, Links};
 
-/// The bounds of a room.
+/// The bounds of each lane: none takes what is another's.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
     /// Places: connections that may be handed out at the same time.
     pub(crate) max_connections: usize,
-    /// Connections that may wait at the same time, over all lanes.
+    /// Connections that may wait at the same time.
     pub(crate) max_waiting: usize,
     /// Age at which a waiting connection is refused, counted from its handshake.
     pub(crate) max_wait: Duration,
@@ -62,7 +62,7 @@ pub(crate) enum Take<T> {
     Late(T, Cause),
     /// Nobody waits in this lane.
     Empty,
-    /// Somebody waits, but every place is taken.
+    /// Somebody waits, but every place of the lane is taken.
     NoPlace,
 }
 
@@ -91,10 +91,15 @@ impl<T> Linked for Entry<T> {
 #[derive(Debug)]
 pub(crate) struct Room<T> {
     limits: Limits,
-    lanes: Vec<Line>,
+    lanes: Vec<Lane>,
     entries: Arena<Entry<T>>,
     /// Every waiting entry, by the time at which it is refused.
     due: BTreeSet<(Instant, Token)>,
+}
+
+#[derive(Debug, Default)]
+struct Lane {
+    line: Line,
     /// Places taken.
     open: usize,
 }
@@ -103,16 +108,15 @@ impl<T> Room<T> {
     pub(crate) fn new(lanes: usize, limits: Limits) -> Self {
         Self {
             limits,
-            lanes: (0..lanes).map(|_| Line::default()).collect(),
+            lanes: (0..lanes).map(|_| Lane::default()).collect(),
             entries: Arena::new(),
             due: BTreeSet::new(),
-            open: 0,
         }
     }
 
-    /// Places taken.
+    /// Places taken, over all lanes.
     pub(crate) fn open(&self) -> usize {
-        self.open
+        self.lanes.iter().map(|lane| lane.open).sum()
     }
 
     /// Connections waiting, over all lanes.
@@ -121,46 +125,42 @@ impl<T> Room<T> {
     }
 
     pub(crate) fn waiting_in(&self, lane: usize) -> usize {
-        self.lanes.get(lane).map_or(0, Line::len)
+        self.lanes.get(lane).map_or(0, |lane| lane.line.len())
     }
 
     /// Whether a [`Room::take`] on this lane could hand somebody out.
     pub(crate) fn can_take(&self, lane: usize) -> bool {
-        self.waiting_in(lane) > 0 && self.open < self.limits.max_connections
+        self.lanes
+            .get(lane)
+            .is_some_and(|lane| lane.line.len() > 0 && lane.open < self.limits.max_connections)
     }
 
     /// When the oldest of all was accepted.
     pub(crate) fn oldest(&self) -> Option<Age> {
         self.lanes
             .iter()
-            .filter_map(|line| Some(self.entries.get(line.oldest()?)?.age))
+            .filter_map(|lane| Some(self.entries.get(lane.line.oldest()?)?.age))
             .min_by_key(|age| age.handshake)
     }
 
-    /// Lets a connection wait. A full room refuses the one that has waited longest, in whichever
-    /// lane: the oldest is the likeliest to have given up.
+    /// Lets a connection wait. A full lane refuses the one that has waited longest in it: the oldest
+    /// is the likeliest to have given up.
     pub(crate) fn arrive(&mut self, arrival: Arrival<T>, now: Instant) -> Admission<T> {
         let Arrival { lane, age, patience, item } = arrival;
         let (due, due_cause) = self.due(age, patience);
         if due <= now {
             return Admission::Refused(item, due_cause);
         }
-        let evicted = if self.entries.len() >= self.limits.max_waiting { self.evict_oldest() } else { None };
-        if self.entries.len() >= self.limits.max_waiting || lane >= self.lanes.len() {
-            return Admission::Refused(item, Cause::Full);
-        }
-        let token = self.entries.insert(Entry {
-            lane,
-            age,
-            due,
-            due_cause,
-            watched: false,
-            links: Links::default(),
-            item,
-        });
+        let Some(waiting) = self.lanes.get(lane).map(|lane| lane.line.len()) else {
+            return Admission::Refused(item, Cause::Closed);
+        };
+        let evicted = if waiting >= self.limits.max_waiting { self.turn_away(lane) } else { None };
+        let links = Links::default();
+        let entry = Entry { lane, age, due, due_cause, watched: false, links, item };
+        let token = self.entries.insert(entry);
         self.due.insert((due, token));
-        if let Some(line) = self.lanes.get_mut(lane) {
-            line.push(&mut self.entries, token);
+        if let Some(lane) = self.lanes.get_mut(lane) {
+            lane.line.push(&mut self.entries, token);
         }
         match evicted {
             None => Admission::Waits,
@@ -170,28 +170,32 @@ impl<T> Room<T> {
 
     /// The next of `lane`, oldest first.
     pub(crate) fn take(&mut self, lane: usize, now: Instant) -> Take<T> {
-        let Some(token) = self.lanes.get(lane).and_then(Line::oldest) else { return Take::Empty };
-        if self.open >= self.limits.max_connections {
+        let Some(of) = self.lanes.get(lane) else { return Take::Empty };
+        let Some(token) = of.line.oldest() else { return Take::Empty };
+        if of.open >= self.limits.max_connections {
             return Take::NoPlace;
         }
         let Some(entry) = self.remove_entry(token) else { return Take::Empty };
         if entry.due <= now {
             return Take::Late(entry.item, entry.due_cause);
         }
-        self.open += 1;
+        self.occupy(lane);
         Take::Ready(entry.item)
     }
 
-    /// Takes a place for somebody who did not wait.
-    #[cfg(feature = "test-util")]
-    pub(crate) fn occupy(&mut self) {
-        self.open += 1;
+    /// Takes a place of `lane`.
+    pub(crate) fn occupy(&mut self, lane: usize) {
+        if let Some(lane) = self.lanes.get_mut(lane) {
+            lane.open += 1;
+        }
     }
 
-    /// `places` are free again.
-    pub(crate) fn release(&mut self, places: usize) {
-        debug_assert!(self.open >= places, "a place was freed twice");
-        self.open = self.open.saturating_sub(places);
+    /// Gives a place of `lane` back.
+    pub(crate) fn release(&mut self, lane: usize) {
+        if let Some(lane) = self.lanes.get_mut(lane) {
+            debug_assert!(lane.open > 0, "a place was freed twice");
+            lane.open = lane.open.saturating_sub(1);
+        }
     }
 
     /// Takes one out whose peer has left.
@@ -232,11 +236,11 @@ impl<T> Room<T> {
     /// One that has waited since `accepted_by` or longer and that nobody watches for a hang-up: it
     /// counts as watched from now on. Call until `None`.
     pub(crate) fn next_to_watch(&mut self, accepted_by: Instant) -> Option<(Token, &T)> {
-        let line = self.lanes.iter_mut().find(|line| {
-            line.unwatched()
-                .and_then(|token| self.entries.get(token))
-                .is_some_and(|entry| entry.age.accepted <= accepted_by)
-        })?;
+        let is_due = |line: &Line| {
+            let oldest = line.unwatched().and_then(|token| self.entries.get(token));
+            oldest.is_some_and(|entry| entry.age.accepted <= accepted_by)
+        };
+        let line = self.lanes.iter_mut().map(|lane| &mut lane.line).find(|line| is_due(line))?;
         let token = line.unwatched()?;
         line.advance_watch(&mut self.entries);
         let entry = self.entries.get_mut(token)?;
@@ -246,12 +250,13 @@ impl<T> Room<T> {
 
     /// When the oldest that nobody watches was accepted.
     pub(crate) fn oldest_unwatched(&self) -> Option<Instant> {
-        self.lanes.iter().filter_map(|line| Some(self.entries.get(line.unwatched()?)?.age.accepted)).min()
+        let oldest = |lane: &Lane| Some(self.entries.get(lane.line.unwatched()?)?.age.accepted);
+        self.lanes.iter().filter_map(oldest).min()
     }
 
     /// Takes out whoever waits longest in `lane`, without a place: for a lane that nobody serves.
     pub(crate) fn turn_away(&mut self, lane: usize) -> Option<T> {
-        let token = self.lanes.get(lane)?.oldest()?;
+        let token = self.lanes.get(lane)?.line.oldest()?;
         self.remove_entry(token).map(|entry| entry.item)
     }
 
@@ -264,19 +269,10 @@ impl<T> Room<T> {
         }
     }
 
-    fn evict_oldest(&mut self) -> Option<T> {
-        let token = self
-            .lanes
-            .iter()
-            .filter_map(|line| line.oldest())
-            .min_by_key(|&token| self.entries.get(token).map(|entry| entry.age.handshake))?;
-        self.remove_entry(token).map(|entry| entry.item)
-    }
-
     fn remove_entry(&mut self, token: Token) -> Option<Entry<T>> {
         let (lane, due) = self.entries.get(token).map(|entry| (entry.lane, entry.due))?;
-        if let Some(line) = self.lanes.get_mut(lane) {
-            line.unlink(&mut self.entries, token);
+        if let Some(lane) = self.lanes.get_mut(lane) {
+            lane.line.unlink(&mut self.entries, token);
         }
         self.due.remove(&(due, token));
         self.entries.remove(token)

@@ -30,14 +30,28 @@ fn the_healthy_are_taken_in_the_order_of_their_arrival() {
 }
 
 #[test]
-fn a_full_room_refuses_whoever_has_waited_longest_in_any_lane() {
+fn a_full_lane_refuses_whoever_has_waited_longest_in_it_and_nobody_else() {
     let now = Instant::now();
     let later = now + Duration::from_millis(1);
     let mut room = Room::new(2, limits(9, 2));
     room.arrive(arrival(1, now, 1), now);
-    room.arrive(arrival(0, later, 2), later);
-    assert_eq!(room.arrive(arrival(0, later, 3), later), Admission::WaitsInsteadOf(1, Cause::Full));
-    assert_eq!(room.len(), 2);
+    room.arrive(arrival(0, now, 2), now);
+    assert_eq!(room.arrive(arrival(0, later, 3), later), Admission::Waits);
+    assert_eq!(room.arrive(arrival(0, later, 4), later), Admission::WaitsInsteadOf(2, Cause::Full));
+    assert_eq!((room.waiting_in(0), room.waiting_in(1)), (2, 1));
+}
+
+#[test]
+fn no_lane_takes_the_places_of_another() {
+    let now = Instant::now();
+    let mut room = Room::new(2, limits(1, 9));
+    for item in 0..2 {
+        room.arrive(arrival(0, now, item), now);
+    }
+    room.arrive(arrival(1, now, 9), now);
+    assert_eq!((room.take(0, now), room.take(0, now)), (Take::Ready(0), Take::NoPlace));
+    assert_eq!((room.can_take(1), room.take(1, now)), (true, Take::Ready(9)));
+    assert_eq!(room.open(), 2);
 }
 
 #[test]
@@ -48,7 +62,7 @@ fn without_a_place_nobody_is_taken_until_one_is_given_back() {
     room.arrive(arrival(0, now, 2), now);
     assert_eq!(room.take(0, now), Take::Ready(1));
     assert_eq!((room.take(0, now), room.can_take(0)), (Take::NoPlace, false));
-    room.release(1);
+    room.release(0);
     assert!(room.can_take(0));
     assert_eq!(room.take(0, now), Take::Ready(2));
 }
@@ -107,7 +121,7 @@ fn each_is_given_to_be_watched_once_in_the_order_of_arrival() {
 enum Step {
     Arrive { lane: usize, aged: u64, spoke_and_closed: bool },
     Take { lane: usize },
-    Release,
+    Release { lane: usize },
     Leave { nth: usize },
     LosePatience { nth: usize },
     Watch,
@@ -120,7 +134,7 @@ fn step() -> impl Strategy<Value = Step> {
         6 => (0..2usize, 0..120u64, any::<bool>())
             .prop_map(|(lane, aged, spoke_and_closed)| Step::Arrive { lane, aged, spoke_and_closed }),
         4 => (0..2usize).prop_map(|lane| Step::Take { lane }),
-        3 => Just(Step::Release),
+        3 => (0..2usize).prop_map(|lane| Step::Release { lane }),
         1 => (0..8usize).prop_map(|nth| Step::Leave { nth }),
         1 => (0..8usize).prop_map(|nth| Step::LosePatience { nth }),
         2 => Just(Step::Watch),
@@ -136,7 +150,7 @@ struct Model {
     waiting: Vec<(u32, usize)>,
     tokens: HashMap<u32, Token>,
     ended: HashSet<u32>,
-    open: usize,
+    open: [usize; 2],
     next: u32,
     limits: Limits,
 }
@@ -151,11 +165,11 @@ impl Model {
         match *step {
             Step::Arrive { lane, aged, spoke_and_closed } => self.arrive(lane, aged, spoke_and_closed),
             Step::Take { lane } => self.take(lane),
-            Step::Release if self.open > 0 => {
-                self.room.release(1);
-                self.open -= 1;
+            Step::Release { lane } if self.open[lane] > 0 => {
+                self.room.release(lane);
+                self.open[lane] -= 1;
             }
-            Step::Release => {}
+            Step::Release { .. } => {}
             Step::Leave { nth } => {
                 let left =
                     self.known(nth).and_then(|item| Some((item, self.room.leave(self.tokens[&item])?)));
@@ -199,7 +213,7 @@ impl Model {
         match self.room.arrive(Arrival { lane, age, patience, item }, self.now) {
             Admission::Waits => self.waiting.push((item, lane)),
             Admission::WaitsInsteadOf(evicted, cause) => {
-                assert_eq!((cause, self.waiting.len()), (Cause::Full, self.limits.max_waiting));
+                assert_eq!((cause, self.waiting_in(lane)), (Cause::Full, self.limits.max_waiting));
                 self.end(evicted);
                 self.waiting.push((item, lane));
             }
@@ -215,7 +229,7 @@ impl Model {
         match self.room.take(lane, self.now) {
             Take::Ready(item) => {
                 assert_eq!(Some(item), first, "not the oldest of its lane");
-                self.open += 1;
+                self.open[lane] += 1;
                 self.end(item);
             }
             Take::Late(item, _) => {
@@ -223,7 +237,7 @@ impl Model {
                 self.end(item);
             }
             Take::Empty => assert_eq!(first, None),
-            Take::NoPlace => assert!(first.is_some() && self.open == self.limits.max_connections),
+            Take::NoPlace => assert!(first.is_some() && self.open[lane] == self.limits.max_connections),
         }
     }
 
@@ -231,13 +245,16 @@ impl Model {
         self.tokens.keys().copied().min_by_key(|&item| (item as usize + nth) % 8)
     }
 
+    fn waiting_in(&self, lane: usize) -> usize {
+        self.waiting.iter().filter(|&&(_, of)| of == lane).count()
+    }
+
     fn check(&self) {
-        assert!(self.room.len() <= self.limits.max_waiting);
-        assert!(self.room.open() <= self.limits.max_connections);
-        assert_eq!((self.room.len(), self.room.open()), (self.waiting.len(), self.open));
+        assert_eq!((self.room.len(), self.room.open()), (self.waiting.len(), self.open.iter().sum()));
         for lane in 0..2 {
-            let waiting = self.waiting.iter().filter(|&&(_, of)| of == lane).count();
-            assert_eq!(self.room.waiting_in(lane), waiting);
+            assert_eq!(self.room.waiting_in(lane), self.waiting_in(lane));
+            assert!(self.waiting_in(lane) <= self.limits.max_waiting);
+            assert!(self.open[lane] <= self.limits.max_connections);
         }
     }
 }
@@ -256,7 +273,7 @@ proptest! {
             waiting: Vec::new(),
             tokens: HashMap::new(),
             ended: HashSet::new(),
-            open: 0,
+            open: [0; 2],
             next: 0,
             limits,
         };

@@ -75,7 +75,7 @@ impl<Io> Connection<Io> {
     /// Resolves when the peer goes away, without reading and while somebody else reads.
     pub fn peer_gone(&self) -> PeerGone {
         let place = &self.permit.0;
-        PeerGone { gate: Arc::clone(&place.gate), key: place.key, wire: place.wire.clone() }
+        PeerGone::new(Arc::clone(&place.gate), place.key, place.wire.clone())
     }
 
     /// Ends the connection as refused: it is counted under `cause` instead of as served, and the
@@ -83,6 +83,7 @@ impl<Io> Connection<Io> {
     pub fn refuse(self, cause: Cause) {
         let place = &self.permit.0;
         place.verdict.refuse(cause);
+        place.gate.note_refusal(place.key, *self.info.peer_addr(), cause);
         let wire = place.wire.upgrade();
         if let Some(fd) = wire.as_ref().and_then(|wire| wire.fd()) {
             // A peer that is gone already needs no reset.

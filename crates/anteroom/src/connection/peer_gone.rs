@@ -23,18 +23,40 @@ use crate::gate::{Gate, Gone, OpenKey, Wire};
 /// # Platform
 /// Linux. Elsewhere a peer is not seen to go and this resolves only when the connection is dropped.
 #[must_use = "futures do nothing unless polled"]
-#[derive(Clone)]
 pub struct PeerGone {
-    pub(crate) gate: Arc<Gate>,
-    pub(crate) key: OpenKey,
-    pub(crate) wire: Weak<dyn Wire>,
+    gate: Arc<Gate>,
+    key: OpenKey,
+    wire: Weak<dyn Wire>,
+    /// Under which the gate knows this one's waker, once it has been polled.
+    number: Option<u64>,
+}
+
+impl PeerGone {
+    pub(super) fn new(gate: Arc<Gate>, key: OpenKey, wire: Weak<dyn Wire>) -> Self {
+        Self { gate, key, wire, number: None }
+    }
+}
+
+impl Clone for PeerGone {
+    fn clone(&self) -> Self {
+        Self::new(Arc::clone(&self.gate), self.key, self.wire.clone())
+    }
+}
+
+impl Drop for PeerGone {
+    fn drop(&mut self) {
+        if let Some(number) = self.number {
+            self.gate.forget_peer_gone(self.key, number);
+        }
+    }
 }
 
 impl Future for PeerGone {
     type Output = Gone;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Gone> {
-        self.gate.poll_peer_gone(self.key, &self.wire, cx)
+        let Self { gate, key, wire, number } = self.get_mut();
+        gate.poll_peer_gone(*key, wire, number, cx)
     }
 }
 

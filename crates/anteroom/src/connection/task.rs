@@ -54,16 +54,15 @@ impl fmt::Debug for Hooks {
 
 impl Hooks {
     pub(crate) fn span(&self, info: &Info) -> Span {
-        match &self.make_span {
-            // A span is not worth a connection.
-            Some(make_span) => {
-                catch_unwind(AssertUnwindSafe(|| make_span(info))).unwrap_or_else(|_| Span::none())
-            }
+        let span = || match &self.make_span {
+            Some(make_span) => make_span(info),
             None => tracing::info_span!(
                 target: "anteroom::connection", "connection",
                 id = info.id(), listener = info.listener(), peer = %info.peer_addr(),
             ),
-        }
+        };
+        // A span is not worth a connection.
+        catch_unwind(AssertUnwindSafe(span)).unwrap_or_else(|_| Span::none())
     }
 }
 
@@ -157,18 +156,20 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let mut this = self.project();
         let Some(future) = this.future.as_mut().as_pin_mut() else { return Poll::Ready(()) };
-        let end = match this.handling.contain(|| future.poll(cx)) {
+        let end = match this.handling.contain(|| future.poll(cx).map_err(Into::<BoxError>::into)) {
             Some(Poll::Pending) => return Poll::Pending,
             Some(Poll::Ready(Ok(()))) => Some(End::Done),
-            Some(Poll::Ready(Err(error))) => Some(End::Failed(error.into())),
+            Some(Poll::Ready(Err(error))) => Some(End::Failed(error)),
             None => None,
         };
         // What the future still holds may panic when it is dropped.
         this.handling.contain(|| this.future.set(None));
         if let Some(end) = end {
             if let End::Failed(error) = &end {
-                let _in_span = this.handling.span.enter();
-                debug!(target: "anteroom::failed", error = %Chain(&**error), "the connection failed");
+                // Its words are the user's code.
+                this.handling.contain(|| {
+                    debug!(target: "anteroom::failed", error = %Chain(&**error), "the connection failed");
+                });
             }
             this.handling.tell(&end);
         }

@@ -122,7 +122,8 @@ impl Gate {
 
     /// Looks at the peer and judges.
     pub(super) fn look(&self, parked: &Parked, now: Instant) -> Judgement {
-        let state = parked.stream.peer_state().unwrap_or(PeerState::Reset);
+        // A look that the kernel refuses (it has no memory for it) tells nothing of the peer.
+        let state = parked.stream.peer_state().unwrap_or(PeerState::Open);
         self.judge.judge(&parked.peer, state, parked.age.since_handshake(now))
     }
 
@@ -207,8 +208,15 @@ impl Gate {
     /// Whether a connection was handed out by an `Incoming` a moment ago and nobody has read from
     /// it: its request may be there, and its taker may close it unread when it is told to stop.
     pub(crate) fn is_anybody_unheard(&self, now: Instant) -> bool {
-        let mut state = self.lock();
-        state.open.iter_mut().any(|(_, open)| now < open.since + HEARD_WITHIN && open.is_unheard())
+        let lately: Result<Vec<_>, _> = {
+            let mut state = self.lock();
+            let lately = state.open.iter_mut().filter(|(_, open)| now < open.since + HEARD_WITHIN);
+            lately.map(|(_, open)| open.to_be_heard()).collect()
+        };
+        match lately {
+            Ok(lately) => lately.into_iter().flatten().any(|wire| !wire.is_heard()),
+            Err(_) => true,
+        }
     }
 
     /// Whether nobody takes from `lane` any more.

@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::os::fd::BorrowedFd;
-use std::sync::Weak;
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
@@ -49,9 +49,14 @@ pub enum Gone {
     Closed,
 }
 
+/// A connection that has left the room and has no socket yet.
+#[derive(Debug)]
+pub(super) struct OnItsWay;
+
 #[derive(Debug)]
 pub(super) struct Open {
     pub(super) port: usize,
+    pub(super) lane: usize,
     pub(super) since: Instant,
     pub(super) counted_by: CountedBy,
     /// The permit has not been dropped.
@@ -64,13 +69,16 @@ pub(super) struct Open {
     wire: Option<Weak<dyn Wire>>,
     gone: Option<Gone>,
     watched: bool,
-    waiting: Vec<Waker>,
+    /// Whoever awaits that the peer goes, by the number that each was given.
+    waiting: Vec<(u64, Waker)>,
+    next_waiting: u64,
 }
 
 impl Open {
-    pub(super) fn new(port: usize, counted_by: CountedBy, since: Instant) -> Self {
+    pub(super) fn new(port: usize, lane: usize, counted_by: CountedBy, since: Instant) -> Self {
         Self {
             port,
+            lane,
             since,
             counted_by,
             held: true,
@@ -81,6 +89,7 @@ impl Open {
             gone: None,
             watched: false,
             waiting: Vec::new(),
+            next_waiting: 0,
         }
     }
 
@@ -93,12 +102,15 @@ impl Open {
         self.held
     }
 
-    /// Whether somebody who took it from an `Incoming` has yet to read from it.
-    pub(super) fn is_unheard(&self) -> bool {
-        let wire = self.wire.as_ref();
-        self.counted_by == CountedBy::Permit
-            && self.held
-            && wire.is_none_or(|wire| wire.upgrade().is_some_and(|wire| !wire.is_heard()))
+    /// The socket, if somebody who took it from an `Incoming` may have yet to read from it. It may be
+    /// the last hold on the socket: to be dropped outside the lock.
+    /// `Err`: it is on its way to its taker.
+    pub(super) fn to_be_heard(&self) -> Result<Option<Arc<dyn Wire>>, OnItsWay> {
+        match &self.wire {
+            _ if self.counted_by == CountedBy::Task || !self.held => Ok(None),
+            Some(wire) => Ok(wire.upgrade()),
+            None => Err(OnItsWay),
+        }
     }
 
     pub(super) fn runs(&self) -> bool {
@@ -106,7 +118,7 @@ impl Open {
     }
 
     /// The permit was dropped: nobody can be told any more that the peer has gone.
-    pub(super) fn release(&mut self) -> Vec<Waker> {
+    pub(super) fn release(&mut self) -> Vec<(u64, Waker)> {
         self.held = false;
         self.gone.get_or_insert(Gone::Closed);
         std::mem::take(&mut self.waiting)
@@ -116,17 +128,16 @@ impl Open {
         self.cut
     }
 
-    /// Whether the task had been running.
-    pub(super) fn end_task(&mut self) -> bool {
+    pub(super) fn end_task(&mut self) {
         self.task = None;
-        std::mem::take(&mut self.runs)
+        self.runs = false;
     }
 
     pub(super) fn is_over(&self) -> bool {
         !self.held && !self.runs
     }
 
-    pub(super) fn peer_gone(&mut self, how: HungUp) -> Vec<Waker> {
+    pub(super) fn peer_gone(&mut self, how: HungUp) -> Vec<(u64, Waker)> {
         let how = match how {
             HungUp::HalfClosed => Gone::HalfClosed,
             HungUp::Closed | HungUp::Reset => Gone::Reset,
@@ -136,14 +147,26 @@ impl Open {
         std::mem::take(&mut self.waiting)
     }
 
-    pub(super) fn poll_gone(&mut self, cx: &Context<'_>) -> Poll<Gone> {
+    /// `number` is the waiting one's own, given at its first poll.
+    pub(super) fn poll_gone(&mut self, number: &mut Option<u64>, cx: &Context<'_>) -> Poll<Gone> {
         if let Some(gone) = self.gone {
             return Poll::Ready(gone);
         }
-        if !self.waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
-            self.waiting.push(cx.waker().clone());
+        let number = *number.get_or_insert_with(|| {
+            self.next_waiting += 1;
+            self.next_waiting
+        });
+        match self.waiting.iter_mut().find(|(known, _)| *known == number) {
+            Some((_, waker)) => waker.clone_from(cx.waker()),
+            None => self.waiting.push((number, cx.waker().clone())),
         }
         Poll::Pending
+    }
+
+    /// One of those who wait for the peer to go does not wait any more.
+    pub(super) fn forget(&mut self, number: u64) -> Option<Waker> {
+        let place = self.waiting.iter().position(|(known, _)| *known == number)?;
+        Some(self.waiting.swap_remove(place).1)
     }
 
     /// Whether the watch has still to be set.
@@ -166,6 +189,10 @@ pub(super) struct Cut {
 }
 
 impl Cut {
+    pub(super) fn new(wire: Weak<dyn Wire>, task: Option<AbortHandle>) -> Self {
+        Self { task, wire: Some(wire) }
+    }
+
     pub(super) fn act(self) {
         if let Some(task) = self.task {
             task.abort();

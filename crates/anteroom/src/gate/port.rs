@@ -4,7 +4,7 @@
 //! it; everybody else only reads its queue.
 
 use std::io;
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anteroom_listener::{Address, Backlog, BindError, Census, Listener, Queue};
 
@@ -17,8 +17,9 @@ pub(crate) struct Port {
     pub(crate) lane: usize,
     pub(crate) ledger: Arc<Ledger>,
     backlog: Backlog,
-    /// Read for the length of one batch or one sample, written once, to close it.
-    listener: RwLock<Option<Listener>>,
+    /// Taken out to close it. Who looks at it holds it for the length of one look, without the lock:
+    /// a question to the kernel that takes long must not make the acceptor wait.
+    listener: Mutex<Option<Arc<Listener>>>,
 }
 
 impl Port {
@@ -29,37 +30,37 @@ impl Port {
             lane,
             ledger: Arc::new(Ledger::new()),
             backlog: listener.backlog(),
-            listener: RwLock::new(Some(listener)),
+            listener: Mutex::new(Some(Arc::new(listener))),
         }
     }
 
     /// The open listener, or `None` once it is closed.
-    pub(crate) fn listener(&self) -> RwLockReadGuard<'_, Option<Listener>> {
-        self.listener.read().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn listener(&self) -> Option<Arc<Listener>> {
+        self.listener.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub(crate) fn backlog(&self) -> Backlog {
-        self.listener().as_ref().map_or(self.backlog, Listener::backlog)
+        self.listener().map_or(self.backlog, |listener| listener.backlog())
     }
 
     /// The accept queue now. `None` once the listener is closed.
     pub(crate) fn queue(&self) -> Option<Queue> {
-        self.listener().as_ref().map(Listener::queue)
+        self.listener().map(|listener| listener.queue())
     }
 
     /// See [`Listener::census`]. `None` also once the listener is closed.
     pub(crate) fn census(&self) -> io::Result<Option<Census>> {
-        self.listener().as_ref().map_or(Ok(None), Listener::census)
+        self.listener().map_or(Ok(None), |listener| listener.census())
     }
 
     /// See [`Listener::set_backlog`]. `None` once the listener is closed.
     pub(crate) fn set_backlog(&self, backlog: u32) -> Option<Result<Backlog, BindError>> {
-        self.listener().as_ref().map(|listener| listener.set_backlog(backlog))
+        self.listener().map(|listener| listener.set_backlog(backlog))
     }
 
     /// Closes the listener. What is in its queue is reset by the kernel.
     pub(crate) fn close(&self) {
-        let listener = self.listener.write().unwrap_or_else(PoisonError::into_inner).take();
+        let listener = self.listener.lock().unwrap_or_else(PoisonError::into_inner).take();
         drop(listener);
     }
 }

@@ -4,14 +4,14 @@
 
 use std::sync::Weak;
 use std::sync::atomic::Ordering;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use anteroom_listener::{HungUp, PeerAddr};
 use tokio::task::AbortHandle;
 
 use super::door::{Asleep, Door};
-use super::open::{CountedBy, Gone, Open, OpenKey, Wire};
+use super::open::{CountedBy, Cut, Gone, Open, OpenKey, Wire};
 use super::{Gate, State};
 use crate::admit::{Cause, Token};
 use crate::config::AcceptOn;
@@ -30,9 +30,15 @@ impl State {
 impl Gate {
     /// The connection under `key` has its socket, and its task when it has one.
     pub(crate) fn attach(&self, key: OpenKey, wire: Weak<dyn Wire>, task: Option<AbortHandle>) {
-        if let Some(open) = self.lock().open.get_mut(key.0) {
-            open.attach(wire, task);
-        }
+        let late = {
+            let mut state = self.lock();
+            match state.open.get_mut(key.0) {
+                Some(open) if !open.was_cut() => return open.attach(wire, task),
+                // Everybody else was cut while `call` still ran, or this one has ended already.
+                _ => Cut::new(wire, task),
+            }
+        };
+        late.act();
     }
 
     /// The permit of `key` was dropped: its place is free.
@@ -41,7 +47,7 @@ impl Gate {
         let mut state = self.lock();
         let State { room, doors, open, .. } = &mut *state;
         let Some(entry) = open.get_mut(key.0).filter(|entry| entry.is_held()) else { return };
-        room.release(1);
+        room.release(entry.lane);
         let wakers = entry.release();
         if entry.counted_by == CountedBy::Permit {
             // Its taker may have noticed and dropped it, which is no end of its own.
@@ -53,7 +59,7 @@ impl Gate {
         }
         let wanted = is_place_wanted(doors);
         drop(state);
-        wakers.into_iter().for_each(Waker::wake);
+        wakers.into_iter().for_each(|(_, waker)| waker.wake());
         self.offer_place(wanted);
         self.tell_the_end();
     }
@@ -86,7 +92,9 @@ impl Gate {
         if let Some(port) = self.ports.get(entry.port) {
             count(&port.ledger);
         }
-        state.room.release(usize::from(entry.is_held()));
+        if entry.is_held() {
+            state.room.release(entry.lane);
+        }
         state.running -= usize::from(entry.runs());
         let wanted = is_place_wanted(&state.doors);
         drop(state);
@@ -120,7 +128,9 @@ impl Gate {
         let tokens: Vec<Token> = state.open.iter_mut().map(|(token, _)| token).collect();
         for token in tokens {
             let Some(mut entry) = state.open.remove(token) else { continue };
-            state.room.release(usize::from(entry.is_held()));
+            if entry.is_held() {
+                state.room.release(entry.lane);
+            }
             state.running -= usize::from(entry.runs());
             if entry.runs() || (entry.is_held() && entry.counted_by == CountedBy::Permit) {
                 self.count(entry.port, Ending::Cut, entry.since.elapsed());
@@ -128,7 +138,7 @@ impl Gate {
             wakers.append(&mut entry.release());
         }
         drop(state);
-        wakers.into_iter().for_each(Waker::wake);
+        wakers.into_iter().for_each(|(_, waker)| waker.wake());
     }
 
     pub(super) fn open_peer_gone(&self, token: Token, how: HungUp) {
@@ -136,35 +146,55 @@ impl Gate {
             Some(open) => open.peer_gone(how),
             None => return,
         };
-        wakers.into_iter().for_each(Waker::wake);
+        wakers.into_iter().for_each(|(_, waker)| waker.wake());
     }
 
-    /// Ready when the peer of the open connection `key` has gone, or the connection itself.
-    pub(crate) fn poll_peer_gone(&self, key: OpenKey, wire: &Weak<dyn Wire>, cx: &Context<'_>) -> Poll<Gone> {
+    /// Ready when the peer of the open connection `key` has gone, or the connection itself. `number`
+    /// is the asker's own, empty at first.
+    pub(crate) fn poll_peer_gone(
+        &self,
+        key: OpenKey,
+        wire: &Weak<dyn Wire>,
+        number: &mut Option<u64>,
+        cx: &Context<'_>,
+    ) -> Poll<Gone> {
+        // Its last hold may be this one: it is let go outside the lock.
+        let wire = wire.upgrade();
         let start = {
             let mut state = self.lock();
             let Some(open) = state.open.get_mut(key.0) else { return Poll::Ready(Gone::Closed) };
-            if let Poll::Ready(gone) = open.poll_gone(cx) {
+            if let Poll::Ready(gone) = open.poll_gone(number, cx) {
                 return Poll::Ready(gone);
             }
-            open.start_watch()
+            wire.is_some() && open.start_watch()
         };
-        if start {
-            let Some(wire) = wire.upgrade() else { return Poll::Ready(Gone::Closed) };
-            if let Some(fd) = wire.fd() {
-                // Where the platform cannot watch, the future stays pending, as documented.
-                let _unwatched = self.poller.watch_peer(fd, key.0.to_bits() | OPEN_BIT);
-            }
+        if let Some(fd) = wire.as_ref().filter(|_| start).and_then(|wire| wire.fd()) {
+            // Where the platform cannot watch, the future stays pending, as documented.
+            let _unwatched = self.poller.watch_peer(fd, key.0.to_bits() | OPEN_BIT);
         }
         Poll::Pending
+    }
+
+    /// The asker of that number does not wait any more.
+    pub(crate) fn forget_peer_gone(&self, key: OpenKey, number: u64) {
+        let waker = self.lock().open.get_mut(key.0).and_then(|open| open.forget(number));
+        drop(waker);
+    }
+
+    /// A handler has refused the connection that it was given.
+    pub(crate) fn note_refusal(&self, key: OpenKey, peer: PeerAddr, cause: Cause) {
+        let known = self.lock().open.get_mut(key.0).map(|open| (open.port, open.since));
+        if let Some((listener, since)) = known {
+            self.notes.leave_detail(Note::Refused { listener, cause, peer, age: since.elapsed() });
+        }
     }
 
     /// For tests without sockets: a place that nobody waited for.
     #[cfg(feature = "test-util")]
     pub(crate) fn pretend_open(&self) -> OpenKey {
         let mut state = self.lock();
-        state.room.occupy();
-        state.register(Open::new(0, CountedBy::Permit, Instant::now()))
+        state.room.occupy(0);
+        state.register(Open::new(0, 0, CountedBy::Permit, Instant::now()))
     }
 
     /// For tests without sockets: the peer has gone.

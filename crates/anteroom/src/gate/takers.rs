@@ -60,7 +60,7 @@ impl Gate {
                 }
                 Take::Empty | Take::NoPlace => return None,
             };
-            let key = state.register(Open::new(parked.port, counted_by, now));
+            let key = state.register(Open::new(parked.port, lane, counted_by, now));
             drop(state);
             let room_wait = now.saturating_duration_since(parked.age.accepted);
             if room_wait >= WATCH_AFTER {

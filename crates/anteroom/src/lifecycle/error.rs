@@ -28,6 +28,11 @@ pub enum StartError {
     },
     /// [`ServerBuilder::start`](crate::ServerBuilder::start) was called outside a tokio runtime.
     NoRuntime,
+    /// The runtime was built without a driver that is needed.
+    NoDriver {
+        /// The method of tokio's runtime builder that adds it.
+        driver: &'static str,
+    },
     /// [`AcceptOn::Task`](crate::AcceptOn::Task) needs what this platform does not have.
     TaskUnsupported,
     /// A thread, the epoll set or the reserve descriptor could not be made.
@@ -49,6 +54,9 @@ impl fmt::Display for StartError {
             Self::NoRuntime => f.write_str(
                 "a server runs its handlers on a tokio runtime: call start() inside one, for example under #[tokio::main]",
             ),
+            Self::NoDriver { driver } => {
+                write!(f, "the runtime lacks a driver: call {driver}() or enable_all() on its builder")
+            }
             Self::TaskUnsupported => {
                 f.write_str("accepting in a task needs epoll: on this platform use AcceptOn::Thread")
             }
@@ -78,14 +86,15 @@ impl From<StartError> for io::Error {
         match error {
             StartError::Bind(error) => error.into(),
             StartError::Resources { ref source, .. } => Self::new(source.kind(), error),
-            StartError::NoRuntime => Self::other(error),
+            StartError::NoRuntime | StartError::NoDriver { .. } => Self::other(error),
             StartError::TaskUnsupported => Self::new(io::ErrorKind::Unsupported, error),
             _ => Self::new(io::ErrorKind::InvalidInput, error),
         }
     }
 }
 
-/// The listener is broken for good, or nobody can take from it; final.
+/// Nothing can be accepted: the listener is broken, the runtime that was accepting is gone (both are
+/// final), or `accept` was called where there is no driver for sockets (which the next call may have).
 #[derive(Clone, Debug)]
 pub struct AcceptError {
     pub(crate) listener: Arc<str>,

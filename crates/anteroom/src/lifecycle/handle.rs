@@ -16,8 +16,8 @@ use crate::observe::{ListenerSnapshot, Note, Phase, Report, Snapshot, distributi
 
 /// A running server seen from outside.
 ///
-/// Cheap to clone and `Send + Sync`. It owns nothing: dropping handles never stops a server, and
-/// holding one never keeps it alive.
+/// Cheap to clone and `Send + Sync`. Dropping handles never stops a server, and holding one never
+/// keeps it alive; it holds the counts, and an epoll set and an eventfd, until the last one is gone.
 #[derive(Clone)]
 pub struct Handle(pub(crate) Arc<Core>);
 
@@ -85,9 +85,9 @@ impl Handle {
         self.0.gate.wake_acceptor();
     }
 
-    /// Stops gracefully: accepts what the kernel has queued, closes the listeners, tells every
-    /// connection ([`Connection::draining`](crate::Connection::draining)), serves what waits, and
-    /// cuts what is still open after `within`.
+    /// Stops gracefully: tells every connection
+    /// ([`Connection::draining`](crate::Connection::draining)), accepts what the kernel has queued,
+    /// closes the listeners, serves what waits, and cuts what is still open after `within`.
     ///
     /// It begins at the call, not at the first poll of the result. A second call can bring the end
     /// forward, never put it off. A handler that blocks its thread cannot be cut: it is counted as
@@ -124,16 +124,31 @@ impl fmt::Debug for Handle {
 
 impl Core {
     pub(crate) fn drain(&self, within: Duration) {
-        if self.life.drain(within) {
-            self.gate.notes().leave(Note::Phase(Phase::Draining));
-        }
-        self.gate.expect_the_end();
-        self.gate.wake_acceptor();
+        let began = self.life.drain(within);
+        self.drain_began(began);
+    }
+
+    /// The server was dropped: a drain, with its own time unless one was given.
+    pub(crate) fn let_go(&self) {
+        let began = self.life.wind_down(Some(self.config.drain_within));
+        self.drain_began(began);
+    }
+
+    /// Nobody takes any more: the listeners are closed, and whoever was taken may take as long as they
+    /// like.
+    pub(crate) fn wind_down(&self) {
+        let began = self.life.wind_down(None);
+        self.drain_began(began);
     }
 
     /// Drains because of `failure`.
     pub(crate) fn fail(&self, failure: Failure) {
-        if self.life.fail(failure, self.config.drain_within) {
+        let began = self.life.fail(failure, self.config.drain_within);
+        self.drain_began(began);
+    }
+
+    fn drain_began(&self, began: bool) {
+        if began {
             self.gate.notes().leave(Note::Phase(Phase::Draining));
         }
         self.gate.expect_the_end();

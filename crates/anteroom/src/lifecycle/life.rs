@@ -84,17 +84,29 @@ impl Life {
         self.paused.swap(false, Ordering::AcqRel)
     }
 
-    /// Begins to drain, or brings the end of the drain forward; never puts it off.
+    /// Begins to drain, or brings the end of a drain forward; never puts it off. Says whether it began.
     pub(crate) fn drain(&self, within: Duration) -> bool {
         let asked = Instant::now().checked_add(within);
-        {
-            let mut deadline = self.deadline.lock().unwrap_or_else(PoisonError::into_inner);
-            *deadline = match (*deadline, asked) {
-                (Some(known), Some(asked)) => Some(known.min(asked)),
-                (known, asked) => known.or(asked),
-            };
-        }
-        let began = self.enter(Phase::Draining);
+        self.begin(|known| match (known, asked) {
+            (Some(known), Some(asked)) => Some(known.min(asked)),
+            (known, asked) => known.or(asked),
+        })
+    }
+
+    /// Begins to drain because of something that nobody gave a time for; `within` (`None`: as long as
+    /// it takes) counts only if there is no drain yet. Says whether it began.
+    pub(crate) fn wind_down(&self, within: Option<Duration>) -> bool {
+        let is_first = self.phase() < Phase::Draining;
+        let asked = within.and_then(|within| Instant::now().checked_add(within));
+        self.begin(|known| if is_first { known.or(asked) } else { known })
+    }
+
+    fn begin(&self, deadline: impl FnOnce(Option<Instant>) -> Option<Instant>) -> bool {
+        let began = {
+            let mut known = self.deadline.lock().unwrap_or_else(PoisonError::into_inner);
+            *known = deadline(*known);
+            self.enter(Phase::Draining)
+        };
         self.draining.cancel();
         began
     }
@@ -107,7 +119,7 @@ impl Life {
     /// Drains because of `failure`; the first one is told.
     pub(crate) fn fail(&self, failure: Failure, drain_within: Duration) -> bool {
         let _the_first_stays = self.failure.set(failure);
-        self.drain(drain_within)
+        self.wind_down(Some(drain_within))
     }
 
     pub(crate) fn failure(&self) -> Option<&Failure> {
@@ -153,6 +165,23 @@ mod tests {
         assert_eq!(life.deadline(), Some(first));
         life.drain(Duration::from_secs(1));
         assert!(life.deadline().expect("there is a deadline") < first);
+    }
+
+    #[test]
+    fn a_failure_or_a_drop_does_not_shorten_a_drain_that_was_given_a_time() {
+        let life = Life::new();
+        life.drain(Duration::from_secs(60));
+        let given = life.deadline();
+        assert!(!life.wind_down(Some(Duration::from_secs(1))));
+        life.fail(Failure::RuntimeGone, Duration::from_secs(1));
+        assert_eq!(life.deadline(), given);
+
+        let life = Life::new();
+        assert!(life.wind_down(None));
+        assert!(!life.wind_down(Some(Duration::from_secs(1))));
+        assert_eq!(life.deadline(), None);
+        life.drain(Duration::from_secs(1));
+        assert!(life.deadline().is_some());
     }
 
     #[test]

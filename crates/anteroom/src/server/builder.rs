@@ -10,6 +10,7 @@ use tower_service::Service;
 use tracing::Span;
 
 use super::dispatcher::{BoxError, Dispatcher};
+use super::driver;
 use super::running::Server;
 use super::start::{Common, start};
 use crate::accept::{Candidate, Filter, Verdict};
@@ -71,7 +72,8 @@ impl ServerBuilder {
     ///
     /// It runs on the acceptor, so it must not wait for anything: no I/O, no lock that others hold
     /// for long. It is timed, and calls over 100 µs are spoken of. A panic refuses the connection as
-    /// [`Cause::Denied`](crate::Cause::Denied).
+    /// [`Cause::Denied`](crate::Cause::Denied); the program's panic hook, which writes to stderr
+    /// unless you replace it, then runs on the acceptor too.
     #[must_use]
     pub fn filter(mut self, filter: impl FnMut(&Candidate<'_>) -> Verdict + Send + 'static) -> Self {
         self.common.filter = Some(Filter::new(filter));
@@ -133,10 +135,11 @@ impl ServerBuilder {
     /// Starts accepting and serving, at once.
     ///
     /// # Errors
-    /// [`StartError::NoRuntime`] outside a tokio runtime, [`StartError::NothingToServe`] without a
+    /// [`StartError::NoRuntime`] outside a tokio runtime, [`StartError::NoDriver`] in one without I/O, [`StartError::NothingToServe`] without a
     /// listener, [`StartError::Setting`] for a setting that cannot be meant,
     /// [`StartError::Resources`] when a thread or a descriptor cannot be had.
     pub fn start(self) -> Result<Server, StartError> {
+        driver::probe_io()?;
         let runtime = runtime::Handle::try_current().map_err(|_| StartError::NoRuntime)?;
         let core = start(self.common, self.listeners)?;
         let hooks = Arc::new(self.hooks);

@@ -88,18 +88,23 @@ where
     S: Service<Connection, Response = (), Error: Into<BoxError>, Future: Send + 'static>,
 {
     fn poll_service(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Arc<dyn Error + Send + Sync>>> {
-        loop {
-            let service = &mut self.service;
-            let bell = &self.bell;
-            let ask = || service.poll_ready(&mut Context::from_waker(bell));
-            match catch_unwind(AssertUnwindSafe(ask)) {
-                Ok(Poll::Ready(Ok(()))) => return Poll::Ready(Ok(())),
-                Ok(Poll::Ready(Err(error))) => return Poll::Ready(Err(error.into().into())),
-                Ok(Poll::Pending) => ready!(self.core.gate.poll_ring(self.lane, cx)),
-                Err(_) => {
-                    let error: BoxError = "the service panicked in poll_ready".into();
-                    return Poll::Ready(Err(error.into()));
+        let service = &mut self.service;
+        let bell = &self.bell;
+        let ask = || service.poll_ready(&mut Context::from_waker(bell)).map_err(Into::<BoxError>::into);
+        match catch_unwind(AssertUnwindSafe(ask)) {
+            Ok(Poll::Ready(Ok(()))) => Poll::Ready(Ok(())),
+            Ok(Poll::Ready(Err(error))) => Poll::Ready(Err(error.into())),
+            Ok(Poll::Pending) => {
+                if self.core.gate.poll_ring(self.lane, cx).is_ready() {
+                    // It has rung already, perhaps by itself: others are let run before it is asked
+                    // again.
+                    cx.waker().wake_by_ref();
                 }
+                Poll::Pending
+            }
+            Err(_) => {
+                let error: BoxError = "the service panicked in poll_ready".into();
+                Poll::Ready(Err(error.into()))
             }
         }
     }

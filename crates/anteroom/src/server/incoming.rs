@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use anteroom_listener::{Address, AddressError, Listener, Listeners};
 use futures_core::Stream;
-use tokio::runtime;
 
+use super::driver;
 use super::start::{Common, start};
 use crate::accept::{Candidate, Filter, Verdict};
 use crate::config::Config;
@@ -26,8 +26,8 @@ use crate::lifecycle::{AcceptError, Core, Failure, Handle, StartError};
 /// room, bounded, aged, and dropped when the peer leaves.
 ///
 /// Dropping it refuses what waits (cause [`Closed`](crate::Cause::Closed)) and closes the listeners
-/// with what the kernel has queued. The lossless end is [`Handle::drain`], then accepting until
-/// `None`.
+/// with what the kernel has queued; connections that were taken live on, for as long as they like.
+/// The lossless end is [`Handle::drain`], then accepting until `None`.
 ///
 /// # Examples
 /// ```
@@ -50,6 +50,8 @@ pub struct Incoming {
     core: Arc<Core>,
     lane: usize,
     ended: bool,
+    /// The runtime in which it is polled was found to have a driver for sockets.
+    has_driver: bool,
 }
 
 impl Incoming {
@@ -96,8 +98,9 @@ impl Incoming {
     /// The next connection; `None` when it was drained and nothing is left.
     ///
     /// # Errors
-    /// The listener is broken, and everything that it had accepted has been taken: final. Or this
-    /// was called outside a tokio runtime: the connection keeps waiting.
+    /// The listener is broken, or the runtime of [`AcceptOn::Task`](crate::AcceptOn::Task) is gone,
+    /// and everything that was accepted has been taken: final, `None` follows. Or this was called
+    /// outside a tokio runtime with I/O: the connection keeps waiting, and the next call tries again.
     ///
     /// # Cancel safety
     /// Dropping the future loses nothing: a connection leaves the room in the same poll that returns
@@ -108,33 +111,44 @@ impl Incoming {
 
     /// [`accept`](Self::accept), by hand. `None` is the end, also after an error.
     pub fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Connection, AcceptError>>> {
+        // As tokio's own listener: a loop that accepts lets others run now and then.
+        let progress = ready!(tokio::task::coop::poll_proceed(cx));
         loop {
             if self.ended {
                 return Poll::Ready(None);
             }
             if ready!(self.core.gate.poll_someone(self.lane, cx)) == Doorstep::End {
                 self.ended = true;
-                let failure = self.core.life.failure();
-                return Poll::Ready(match failure {
-                    Some(Failure::Listener(error)) => Some(Err(error.clone())),
-                    _ => None,
-                });
+                progress.made_progress();
+                return Poll::Ready(self.core.life.failure().map(|failure| Err(self.failed(failure))));
             }
-            if runtime::Handle::try_current().is_err() {
-                return Poll::Ready(Some(Err(self.no_runtime())));
+            if !self.has_driver {
+                if let Err(error) = driver::probe_io() {
+                    return Poll::Ready(Some(Err(self.error(io::Error::other(error)))));
+                }
+                self.has_driver = true;
             }
             let Some(handed) = self.core.gate.take(self.lane, CountedBy::Permit) else { continue };
             // One that the driver did not take is counted as refused.
             if let Ok(connection) = Connection::hand_over(&self.core.gate, &self.core.life.draining, handed) {
                 self.core.gate.attach(connection.key(), connection.wire(), None);
+                progress.made_progress();
                 return Poll::Ready(Some(Ok(connection)));
             }
         }
     }
 
-    fn no_runtime(&self) -> AcceptError {
-        let source =
-            io::Error::other("accept was called outside a tokio runtime, whose driver a connection needs");
+    fn failed(&self, failure: &Failure) -> AcceptError {
+        match failure {
+            Failure::Listener(error) => error.clone(),
+            Failure::Service(error) => self.error(io::Error::other(Arc::clone(error))),
+            Failure::RuntimeGone => {
+                self.error(io::Error::other("the runtime on which it was accepting was shut down"))
+            }
+        }
+    }
+
+    fn error(&self, source: io::Error) -> AcceptError {
         AcceptError { listener: self.local_addr().to_string().into(), source: Arc::new(source) }
     }
 }
@@ -226,7 +240,7 @@ impl IncomingBuilder {
     /// As [`ServerBuilder::start`](crate::ServerBuilder::start), without the need of a runtime.
     pub fn start(self) -> Result<Incoming, StartError> {
         let core = start(self.common, vec![self.listeners.into()])?;
-        Ok(Incoming { core, lane: 0, ended: false })
+        Ok(Incoming { core, lane: 0, ended: false, has_driver: false })
     }
 
     /// Starts one acceptor with a lane for each of `lanes`: a public and an admin accept loop in one
@@ -242,6 +256,11 @@ impl IncomingBuilder {
             *first = self.listeners.into_iter().chain(given).collect();
         }
         let core = start(self.common, lanes)?;
-        Ok(std::array::from_fn(|lane| Incoming { core: Arc::clone(&core), lane, ended: false }))
+        Ok(std::array::from_fn(|lane| Incoming {
+            core: Arc::clone(&core),
+            lane,
+            ended: false,
+            has_driver: false,
+        }))
     }
 }

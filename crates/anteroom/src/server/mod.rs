@@ -4,6 +4,7 @@
 
 mod builder;
 mod dispatcher;
+mod driver;
 mod incoming;
 mod running;
 mod service_fn;

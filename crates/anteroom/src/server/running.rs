@@ -13,7 +13,7 @@ use crate::observe::Report;
 /// A running server.
 ///
 /// It runs from [`ServerBuilder::start`] on, polled or not; awaiting it waits for its end. Dropping
-/// it begins a drain with [`Config::drain_within`](crate::Config::drain_within): nobody is reset.
+/// it begins a drain with [`Config::drain_within`](crate::Config::drain_within), unless one has begun.
 ///
 /// # Cancel safety
 /// `&mut server` may be awaited again and again, in `select!` too. By value, dropping it drains.
@@ -72,7 +72,7 @@ impl Future for Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        self.core.drain(self.core.config.drain_within);
+        self.core.let_go();
     }
 }
 

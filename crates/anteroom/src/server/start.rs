@@ -6,6 +6,7 @@ use std::sync::Arc;
 use anteroom_listener::{Listeners, Poller};
 use tokio::runtime;
 
+use super::driver;
 use crate::accept::{Acceptor, Filter, Parts, start_task, start_thread};
 use crate::config::{AcceptOn, Config};
 use crate::gate::{Gate, Plan, Port};
@@ -31,7 +32,11 @@ pub(super) fn start(common: Common, lanes: Vec<Listeners>) -> Result<Arc<Core>, 
     }
     let runtime = match config.accept_on {
         AcceptOn::Thread => None,
-        AcceptOn::Task => Some(runtime::Handle::try_current().map_err(|_| StartError::NoRuntime)?),
+        AcceptOn::Task => {
+            driver::probe_io()?;
+            driver::probe_time()?;
+            Some(runtime::Handle::try_current().map_err(|_| StartError::NoRuntime)?)
+        }
     };
     let poller = Poller::new().map_err(|source| StartError::Resources { what: "the epoll set", source })?;
     let core = assemble(config, lanes, poller);
