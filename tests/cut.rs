@@ -60,6 +60,13 @@ fn sees_the_end(mut client: &TcpStream) {
     assert!(matches!(&ended, Ok(0)) || ended.is_err_and(|error| error.kind() != io::ErrorKind::WouldBlock));
 }
 
+/// By the deadline and the grace. The acceptor waits twice, for whole milliseconds, and then this thread is
+/// woken: what that takes comes on top, and how late this machine is with each.
+fn assert_in_time(took: Duration, late: Duration) {
+    let most = WITHIN + GRACE + Duration::from_millis(5) + 3 * late;
+    assert!(took <= most, "{took:?}, the machine being {late:?} late");
+}
+
 #[test]
 fn handlers_that_never_end_are_cut_at_the_deadline() {
     for accept_on in HOSTS {
@@ -84,9 +91,7 @@ fn handlers_that_never_end_are_cut_at_the_deadline() {
         let (took, late) = (began.elapsed(), lateness.worst());
         assert_eq!((report.accepted, report.served.cut), (3, 3), "{report}");
         assert!(took >= WITHIN, "they had their time: {took:?}");
-        // They end at once when they are cut: the grace is for those that do not. The acceptor, a worker and
-        // this thread are woken in turn.
-        assert!(took <= WITHIN + GRACE + 3 * late, "{took:?}, the machine being {late:?} late");
+        assert_in_time(took, late);
         clients.iter().for_each(sees_the_end);
         for _ in 0..3 {
             assert!(ended.recv_timeout(PATIENCE).expect("the hook hears of each"), "and that it was cut");
@@ -145,7 +150,7 @@ fn handlers_that_keep_every_worker_do_not_keep_the_server_from_stopping() {
     let stopped = handle.drain(WITHIN);
     let report = bystander().block_on(ends("it stops", stopped)).expect("nothing failed");
     let (took, late) = (began.elapsed(), lateness.worst());
-    assert!(took <= WITHIN + GRACE + 3 * late, "{took:?}, the machine being {late:?} late");
+    assert_in_time(took, late);
     assert_eq!((report.accepted, report.served.cut, report.refused.closed), (3, 2, 1), "{report}");
     assert!(report.is_balanced(), "{report}");
     sees_the_end(&waits);
@@ -337,7 +342,7 @@ fn a_drain_during_want_of_descriptors_ends_at_its_deadline_and_is_no_error() {
         let (lateness, began) = (Lateness::measure(), Instant::now());
         let report = runtime.block_on(ends("it stops", handle.drain(WITHIN))).expect("want is no failure");
         let (took, late) = (began.elapsed(), lateness.worst());
-        assert!(took <= WITHIN + GRACE + 3 * late, "{took:?}, the machine being {late:?} late");
+        assert_in_time(took, late);
         assert!(report.is_balanced() && report.refused.resources == report.accepted, "{report}");
         clients.iter().for_each(sees_the_end);
         assert!(TcpStream::connect(address).is_err(), "the listener is closed");

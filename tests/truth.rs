@@ -248,6 +248,10 @@ fn samples_are_at_most_a_second_old_while_every_worker_is_blocked() {
     for _ in 0..2 {
         blocked.recv_timeout(Duration::from_secs(30)).expect("a worker is blocked");
     }
+    until("both are open in the metrics, under their listener", || {
+        recorded.gauge("anteroom_open_connections", "blocked") == Some(2.0)
+            && recorded.gauge("anteroom_waiting_connections", "blocked") == Some(0.0)
+    });
     let mut expected = 2;
     let lateness = Lateness::measure();
     for round in 0..6 {
@@ -277,6 +281,11 @@ fn samples_are_at_most_a_second_old_while_every_worker_is_blocked() {
         );
         assert_eq!(handle.snapshot().report.ended(), 0, "every worker is still blocked");
     }
+    let waiting = handle.snapshot().listeners[0].waiting;
+    assert_eq!((waiting, handle.snapshot().listeners[0].open), (9, 2), "two workers, two handlers");
+    until("those who wait are in the metrics", || {
+        recorded.gauge("anteroom_waiting_connections", "blocked") == Some(9.0)
+    });
     drop(held);
     drop(clients);
     let report = runtime.block_on(handle.drain(Duration::from_secs(30))).expect("nothing failed");

@@ -15,8 +15,6 @@ use std::time::{Duration, Instant};
 
 use anteroom::{Config, Connection, Listener, Server, service_fn};
 use anteroom_tests::waiting::PATIENCE;
-use rustix::process::setpriority_process;
-use rustix::thread::gettid;
 use socket2::Socket;
 use tokio::io::AsyncWriteExt;
 use tokio::runtime::Builder;
@@ -84,8 +82,6 @@ impl Flood {
         let (over, made) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let (ends, count) = (Arc::clone(&over), Arc::clone(&made));
         let thread = std::thread::spawn(move || {
-            // The flood stands for other hosts: its work is not to take the server's cores from it.
-            setpriority_process(Some(gettid()), 19).expect("anybody may be nicer");
             while !ends.load(Ordering::Relaxed) {
                 if let Ok(client) = TcpStream::connect(address) {
                     count.fetch_add(1, Ordering::Relaxed);
@@ -162,8 +158,7 @@ fn a_flooded_listener_does_not_slow_another_one_down() {
         drop(flood);
         println!("round {round}: p99 {unloaded:?} without, {loaded:?} with a flood of {rate:.0}/s");
         rounds.push((unloaded, loaded, rate));
-        assert!(rate >= FLOOD, "{rate} a second are no flood");
-        loaded <= (3 * unloaded).max(unloaded + Duration::from_millis(5))
+        rate >= FLOOD && loaded <= (3 * unloaded).max(unloaded + Duration::from_millis(5))
     });
     assert!(kept, "p99 without and with the flood, and its rate: {rounds:?}");
     drop(server);

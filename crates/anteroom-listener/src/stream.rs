@@ -4,7 +4,7 @@
 //! reset. Never reads or writes the peer's bytes.
 
 use std::{
-    io,
+    io::{self, IoSlice, Read},
     net::{Shutdown, TcpStream},
     os::{
         fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
@@ -89,6 +89,25 @@ impl From<Stream> for OwnedFd {
             Stream::Unix(stream) => stream.into(),
         }
     }
+}
+
+/// Reads what is there, in one call, whatever a runtime knows of the socket's readiness.
+///
+/// # Errors
+///
+/// What recv(2) gives: [`WouldBlock`](io::ErrorKind::WouldBlock) where nothing is there on a non-blocking socket.
+pub fn read_now(socket: impl AsFd, bytes: &mut [u8]) -> io::Result<usize> {
+    (&*SockRef::from(&socket.as_fd())).read(bytes)
+}
+
+/// Writes what there is room for, in one call, whatever a runtime knows of the socket's readiness. A peer that has gone
+/// is an error, never a signal.
+///
+/// # Errors
+///
+/// What sendmsg(2) gives: [`WouldBlock`](io::ErrorKind::WouldBlock) where there is no room on a non-blocking socket.
+pub fn write_now(socket: impl AsFd, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+    SockRef::from(&socket.as_fd()).send_vectored_with_flags(parts, sys::NO_SIGNAL)
 }
 
 /// Makes the coming close of this socket a reset (`SO_LINGER` of zero, socket(7)). The owner closes it; on a Unix

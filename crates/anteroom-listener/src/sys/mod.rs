@@ -30,6 +30,13 @@ pub(crate) use platform::{
 };
 pub(crate) use poll::{PollSet, Ready};
 
+/// The flag of send(2) by which a peer that has gone is an error and no signal; Apple's systems have a socket option for
+/// that, which the standard library sets.
+#[cfg(not(target_vendor = "apple"))]
+pub(crate) const NO_SIGNAL: libc::c_int = libc::MSG_NOSIGNAL;
+#[cfg(target_vendor = "apple")]
+pub(crate) const NO_SIGNAL: libc::c_int = 0;
+
 /// What poll's answer says of a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(dead_code, reason = "each half tells some of them")]

@@ -81,7 +81,10 @@ impl Gate {
 
     /// A connection that was taken cannot be handed out: refused, with its place given back.
     pub(crate) fn refuse_taken(&self, key: OpenKey, peer: PeerAddr, cause: Cause) {
-        let Some((listener, since)) = self.give_back(key, |ledger| ledger.refused(cause)) else { return };
+        let Some((listener, since)) = self.give_back(key, |ledger| ledger.refused_after_hand_over(cause))
+        else {
+            return;
+        };
         self.notes.leave_detail(Note::Refused { listener, cause, peer, age: since.elapsed() });
     }
 

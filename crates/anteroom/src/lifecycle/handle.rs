@@ -187,6 +187,7 @@ impl Core {
 
 fn listener(port: &Port) -> ListenerSnapshot {
     let ledger = &port.ledger;
+    let under_way = ledger.under_way();
     ListenerSnapshot {
         name: port.name.to_string(),
         address: (*port.address).clone(),
@@ -194,6 +195,8 @@ fn listener(port: &Port) -> ListenerSnapshot {
         queue: port.queue(),
         report: ledger.report(),
         handed_out: ledger.handed_out_so_far(),
+        waiting: under_way.waiting,
+        open: under_way.open,
         accept_errors: ledger.errors().collect(),
         kernel_wait: distribution(&ledger.kernel_wait),
         room_wait: distribution(&ledger.room_wait),

@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use anteroom_listener::AcceptErrorClass;
-use histogram::{AtomicHistogram, Histogram};
+use histogram::AtomicHistogram;
+#[cfg(feature = "metrics")]
+use histogram::Histogram;
 
 use super::report::{DeadOnArrival, Deaths, Refused, Report, Served};
 use crate::admit::{Cause, Death, Stage};
@@ -22,6 +24,13 @@ pub(crate) enum Ending {
     Refused(Cause),
 }
 
+/// The connections of one listener that have not ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct UnderWay {
+    pub(crate) waiting: u64,
+    pub(crate) open: u64,
+}
+
 #[derive(Debug)]
 pub(crate) struct Ledger {
     accepted: AtomicU64,
@@ -30,6 +39,8 @@ pub(crate) struct Ledger {
     panicked: AtomicU64,
     cut: AtomicU64,
     refused: [AtomicU64; Cause::ALL.len()],
+    /// Those of the refused that had been handed out.
+    refused_after_hand_over: AtomicU64,
     dead: [[AtomicU64; Death::ALL.len()]; Stage::ALL.len()],
     errors: Vec<AtomicU64>,
     handed_out: AtomicU64,
@@ -48,6 +59,7 @@ impl Ledger {
             panicked: AtomicU64::new(0),
             cut: AtomicU64::new(0),
             refused: Default::default(),
+            refused_after_hand_over: AtomicU64::new(0),
             dead: Default::default(),
             errors: AcceptErrorClass::ALL.iter().map(|_| AtomicU64::new(0)).collect(),
             handed_out: AtomicU64::new(0),
@@ -73,6 +85,12 @@ impl Ledger {
         }
     }
 
+    /// A connection that was counted as handed out is refused after all.
+    pub(crate) fn refused_after_hand_over(&self, cause: Cause) {
+        self.refused_after_hand_over.fetch_add(1, Relaxed);
+        self.refused(cause);
+    }
+
     pub(crate) fn accept_error(&self, class: AcceptErrorClass) {
         let index = AcceptErrorClass::ALL.iter().position(|&listed| listed == class);
         if let Some(count) = index.and_then(|index| self.errors.get(index)) {
@@ -94,17 +112,42 @@ impl Ledger {
             Ending::Failed => &self.failed,
             Ending::Panicked => &self.panicked,
             Ending::Cut => &self.cut,
-            Ending::Refused(cause) => return self.refused(cause),
+            Ending::Refused(cause) => return self.refused_after_hand_over(cause),
         }
         .fetch_add(1, Relaxed);
     }
 
+    /// By class, those that can occur: an empty queue and a signal end or repeat a batch, and are no
+    /// errors to count.
     pub(crate) fn errors(&self) -> impl Iterator<Item = (AcceptErrorClass, u64)> {
-        AcceptErrorClass::ALL.iter().copied().zip(self.errors.iter().map(|count| count.load(Relaxed)))
+        let all =
+            AcceptErrorClass::ALL.iter().copied().zip(self.errors.iter().map(|count| count.load(Relaxed)));
+        all.filter(|(class, _)| !matches!(class, AcceptErrorClass::Empty | AcceptErrorClass::Interrupted))
     }
 
     pub(crate) fn handed_out_so_far(&self) -> u64 {
         self.handed_out.load(Relaxed)
+    }
+
+    /// Who waits and who is open, from the counts alone: no lock of the hot path knows listeners apart.
+    ///
+    /// Ends are read before beginnings, and no difference goes below zero: the counts move between
+    /// the reads.
+    pub(crate) fn under_way(&self) -> UnderWay {
+        let refused_open = self.refused_after_hand_over.load(Relaxed);
+        let refused: u64 = self.refused.iter().map(|count| count.load(Relaxed)).sum();
+        let dead: u64 = self.dead.iter().flatten().map(|count| count.load(Relaxed)).sum();
+        let served: u64 = [&self.done, &self.failed, &self.panicked, &self.cut]
+            .iter()
+            .map(|count| count.load(Relaxed))
+            .sum();
+        let handed_out = self.handed_out.load(Relaxed);
+        let accepted = self.accepted.load(Relaxed);
+        let never_handed_out = dead + refused.saturating_sub(refused_open);
+        UnderWay {
+            waiting: accepted.saturating_sub(handed_out).saturating_sub(never_handed_out),
+            open: handed_out.saturating_sub(served).saturating_sub(refused_open),
+        }
     }
 
     /// Ends are read before beginnings, so that what is still under way never comes out negative.
@@ -153,6 +196,7 @@ pub(crate) fn record(histogram: &AtomicHistogram, value: Duration) {
 }
 
 /// A copy with the same buckets.
+#[cfg(feature = "metrics")]
 pub(crate) fn empty_copy() -> Histogram {
     microseconds().load()
 }
@@ -189,5 +233,42 @@ mod tests {
         assert_eq!(report.dead_on_arrival.total(), 6);
         assert_eq!(report.served.total(), 3);
         assert!(report.is_balanced(), "{report}");
+    }
+
+    #[test]
+    fn what_is_no_error_has_no_count() {
+        let ledger = Ledger::new();
+        ledger.accept_error(AcceptErrorClass::Memory);
+        let told: Vec<_> = ledger.errors().collect();
+        assert_eq!(told.len(), AcceptErrorClass::ALL.len() - 2);
+        assert!(told.contains(&(AcceptErrorClass::Memory, 1)));
+        for class in [AcceptErrorClass::Empty, AcceptErrorClass::Interrupted] {
+            assert!(!told.iter().any(|(told, _)| *told == class), "{class:?}");
+        }
+    }
+
+    #[test]
+    fn who_waits_and_who_is_open_follows_from_the_counts() {
+        let ledger = Ledger::new();
+        let told = || (ledger.under_way().waiting, ledger.under_way().open);
+        ledger.accepted(10);
+        assert_eq!(told(), (10, 0));
+        ledger.refused(Cause::Full);
+        ledger.dead(Stage::Room, Death::Gone);
+        assert_eq!(told(), (8, 0));
+        for _ in 0..5 {
+            ledger.handed_out(Duration::ZERO);
+        }
+        assert_eq!(told(), (3, 5));
+        ledger.ended(Ending::Done, Duration::ZERO);
+        ledger.ended(Ending::Cut, Duration::ZERO);
+        assert_eq!(told(), (3, 3));
+        ledger.ended(Ending::Refused(Cause::User("why")), Duration::ZERO);
+        assert_eq!(told(), (3, 2), "a handler's refusal ends what was open");
+        ledger.refused_after_hand_over(Cause::Resources);
+        assert_eq!(told(), (3, 1), "it did not wait any more");
+        ledger.ended(Ending::Failed, Duration::ZERO);
+        ledger.ended(Ending::Failed, Duration::ZERO);
+        assert_eq!(told(), (3, 0), "never below zero");
     }
 }

@@ -1,111 +1,168 @@
 //! Samples as metrics: the names of `docs/events.md`, by Prometheus' conventions.
 //!
-//! Owns the names and what was already published of the histograms. Runs on the watch's thread only.
+//! Owns the names and what was already published of counters and histograms. Runs on the watch's
+//! thread only.
 
+use std::collections::HashMap;
+use std::ptr;
 use std::sync::Arc;
 
 use histogram::{AtomicHistogram, Histogram};
-use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use metrics::{
+    Label, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
+    with_recorder,
+};
 
 use super::ledger::{Ledger, empty_copy};
 use super::report::Deaths;
 use super::snapshot::{ListenerSnapshot, Snapshot};
 use crate::admit::Cause;
 
-/// The histograms as they were published last.
+/// Where the recorder stands: another one has been told nothing yet.
+type RecorderAddress = *const ();
+
+pub(super) struct Publisher {
+    recorder: RecorderAddress,
+    events_lost: u64,
+    listeners: Vec<Published>,
+}
+
+impl Publisher {
+    pub(super) fn new(ledgers: &[Arc<Ledger>]) -> Self {
+        let listeners = ledgers.iter().map(|_| Published::nothing()).collect();
+        Self { recorder: recorder_address(), events_lost: 0, listeners }
+    }
+
+    /// Counters as what they have grown by: a second server of this process that has listeners of the
+    /// same names adds to them.
+    pub(super) fn publish(&mut self, snapshot: &Snapshot, ledgers: &[Arc<Ledger>]) {
+        // What was told to nobody, before a recorder was installed, is told to it from the beginning.
+        if self.recorder != recorder_address() {
+            *self = Self::new(ledgers);
+        }
+        describe();
+        gauge!("anteroom_oldest_wait_seconds").set(snapshot.oldest_wait.unwrap_or_default().as_secs_f64());
+        counter!("anteroom_events_lost_total").increment(growth(&mut self.events_lost, snapshot.events_lost));
+        for ((listener, ledger), published) in snapshot.listeners.iter().zip(ledgers).zip(&mut self.listeners)
+        {
+            published.counts(listener);
+            under_way(listener);
+            published.queue(listener);
+            published.waits(&listener.name, ledger);
+        }
+    }
+}
+
+/// What was published of one listener.
 struct Published {
+    /// By name, and by the labels beside the listener's.
+    counts: HashMap<(&'static str, Labels), u64>,
+    /// The last depth that was told of the queue.
+    depth: Option<u32>,
     kernel_wait: Histogram,
     room_wait: Histogram,
     handler_time: Histogram,
 }
 
-pub(super) struct Publisher {
-    published: Vec<Published>,
-}
+/// The labels of a counter beside the listener's: none has more than two.
+type Labels = [Option<(&'static str, &'static str)>; 2];
 
-impl Publisher {
-    pub(super) fn new(ledgers: &[Arc<Ledger>]) -> Self {
-        let empty =
-            || Published { kernel_wait: empty_copy(), room_wait: empty_copy(), handler_time: empty_copy() };
-        Self { published: ledgers.iter().map(|_| empty()).collect() }
+impl Published {
+    fn nothing() -> Self {
+        Self {
+            counts: HashMap::new(),
+            depth: None,
+            kernel_wait: empty_copy(),
+            room_wait: empty_copy(),
+            handler_time: empty_copy(),
+        }
     }
 
-    /// Everything anew: a recorder may have been installed since.
-    pub(super) fn publish(&mut self, snapshot: &Snapshot, ledgers: &[Arc<Ledger>]) {
-        describe();
-        #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
-        gauge!("anteroom_waiting_connections").set(snapshot.waiting as f64);
-        #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
-        gauge!("anteroom_open_connections").set(snapshot.open as f64);
-        gauge!("anteroom_oldest_wait_seconds").set(snapshot.oldest_wait.unwrap_or_default().as_secs_f64());
-        counter!("anteroom_events_lost_total").absolute(snapshot.events_lost);
-        for ((listener, ledger), published) in snapshot.listeners.iter().zip(ledgers).zip(&mut self.published)
+    fn counts(&mut self, listener: &ListenerSnapshot) {
+        let of = &listener.name;
+        let report = &listener.report;
+        self.count("anteroom_accepted_total", of, [None, None], report.accepted);
+        self.count("anteroom_handed_out_total", of, [None, None], listener.handed_out);
+        let served = &report.served;
+        for (outcome, count) in [
+            ("done", served.done),
+            ("failed", served.failed),
+            ("panicked", served.panicked),
+            ("cut", served.cut),
+        ] {
+            self.count("anteroom_served_total", of, [Some(("outcome", outcome)), None], count);
+        }
+        for (cause, count) in Cause::ALL.into_iter().zip(report.refused.by_cause()) {
+            self.count("anteroom_refused_total", of, [Some(("cause", cause.label())), None], count);
+        }
+        for (stage, deaths) in
+            [("queue", &report.dead_on_arrival.in_queue), ("room", &report.dead_on_arrival.in_room)]
         {
-            counts(listener);
-            queue(listener);
-            let name = &listener.name;
-            more(
-                &ledger.kernel_wait,
-                &mut published.kernel_wait,
-                &histogram!("anteroom_kernel_wait_seconds", "listener" => name.clone()),
-            );
-            more(
-                &ledger.room_wait,
-                &mut published.room_wait,
-                &histogram!("anteroom_room_wait_seconds", "listener" => name.clone()),
-            );
-            more(
-                &ledger.handler_time,
-                &mut published.handler_time,
-                &histogram!("anteroom_handler_seconds", "listener" => name.clone()),
-            );
+            let Deaths { silent, gone, reset } = *deaths;
+            for (kind, count) in [("silent", silent), ("gone", gone), ("reset", reset)] {
+                let labels = [Some(("stage", stage)), Some(("kind", kind))];
+                self.count("anteroom_dead_on_arrival_total", of, labels, count);
+            }
         }
+        for &(class, count) in &listener.accept_errors {
+            self.count("anteroom_accept_errors_total", of, [Some(("class", class.name())), None], count);
+        }
+    }
+
+    /// What the kernel does not tell is not published, rather than as zero.
+    fn queue(&mut self, listener: &ListenerSnapshot) {
+        let name = &listener.name;
+        // A closed listener has no queue any more: its last depth would stand for ever.
+        self.depth = listener.queue.map_or(self.depth.and(Some(0)), |queue| queue.depth);
+        if let Some(depth) = self.depth {
+            gauge!("anteroom_accept_queue_depth", "listener" => name.clone()).set(depth);
+        }
+        let Some(queue) = listener.queue else { return };
+        if let Some(limit) = queue.limit {
+            gauge!("anteroom_accept_queue_limit", "listener" => name.clone()).set(limit);
+        }
+        if let Some(drops) = queue.drops {
+            self.count("anteroom_accept_queue_drops_total", name, [None, None], drops);
+        }
+    }
+
+    fn waits(&mut self, name: &str, ledger: &Ledger) {
+        let labels = || [Label::new("listener", name.to_owned())].to_vec();
+        more(
+            &ledger.kernel_wait,
+            &mut self.kernel_wait,
+            &histogram!("anteroom_kernel_wait_seconds", labels()),
+        );
+        more(&ledger.room_wait, &mut self.room_wait, &histogram!("anteroom_room_wait_seconds", labels()));
+        more(&ledger.handler_time, &mut self.handler_time, &histogram!("anteroom_handler_seconds", labels()));
+    }
+
+    /// A counter that has not grown is published too: a zero that is there is an answer.
+    fn count(&mut self, name: &'static str, listener: &str, labels: Labels, now: u64) {
+        let new = growth(self.counts.entry((name, labels)).or_default(), now);
+        let further = labels.into_iter().flatten().map(|(key, value)| Label::from_static_parts(key, value));
+        let all: Vec<_> = [Label::new("listener", listener.to_owned())].into_iter().chain(further).collect();
+        counter!(name, all).increment(new);
     }
 }
 
-fn counts(listener: &ListenerSnapshot) {
-    let name = &listener.name;
-    let report = &listener.report;
-    counter!("anteroom_accepted_total", "listener" => name.clone()).absolute(report.accepted);
-    counter!("anteroom_handed_out_total", "listener" => name.clone()).absolute(listener.handed_out);
-    let served = &report.served;
-    for (outcome, count) in
-        [("done", served.done), ("failed", served.failed), ("panicked", served.panicked), ("cut", served.cut)]
-    {
-        counter!("anteroom_served_total", "listener" => name.clone(), "outcome" => outcome).absolute(count);
-    }
-    for (cause, count) in Cause::ALL.into_iter().zip(report.refused.by_cause()) {
-        counter!("anteroom_refused_total", "listener" => name.clone(), "cause" => cause.label())
-            .absolute(count);
-    }
-    for (stage, deaths) in
-        [("queue", &report.dead_on_arrival.in_queue), ("room", &report.dead_on_arrival.in_room)]
-    {
-        let Deaths { silent, gone, reset } = *deaths;
-        for (kind, count) in [("silent", silent), ("gone", gone), ("reset", reset)] {
-            counter!("anteroom_dead_on_arrival_total", "listener" => name.clone(), "stage" => stage, "kind" => kind)
-                .absolute(count);
-        }
-    }
-    for &(class, count) in &listener.accept_errors {
-        counter!("anteroom_accept_errors_total", "listener" => name.clone(), "class" => class.name())
-            .absolute(count);
-    }
+/// What came since `published`, which becomes `now`. A count that is lower has begun anew: the
+/// kernel's drops wrap.
+fn growth(published: &mut u64, now: u64) -> u64 {
+    let before = std::mem::replace(published, now);
+    now.checked_sub(before).unwrap_or(now)
 }
 
-/// What the kernel does not tell is not published, rather than as zero.
-fn queue(listener: &ListenerSnapshot) {
+fn recorder_address() -> RecorderAddress {
+    with_recorder(|recorder| ptr::from_ref(recorder).cast())
+}
+
+fn under_way(listener: &ListenerSnapshot) {
     let name = &listener.name;
-    let Some(queue) = listener.queue else { return };
-    if let Some(depth) = queue.depth {
-        gauge!("anteroom_accept_queue_depth", "listener" => name.clone()).set(depth);
-    }
-    if let Some(limit) = queue.limit {
-        gauge!("anteroom_accept_queue_limit", "listener" => name.clone()).set(limit);
-    }
-    if let Some(drops) = queue.drops {
-        counter!("anteroom_accept_queue_drops_total", "listener" => name.clone()).absolute(drops);
-    }
+    #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
+    gauge!("anteroom_waiting_connections", "listener" => name.clone()).set(listener.waiting as f64);
+    #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
+    gauge!("anteroom_open_connections", "listener" => name.clone()).set(listener.open as f64);
 }
 
 /// Records what came since the last time, each value as the end of its bucket.
@@ -157,7 +214,7 @@ fn describe() {
     describe_gauge!("anteroom_accept_queue_depth", Unit::Count, "Connections in the kernel's accept queue.");
     describe_gauge!("anteroom_accept_queue_limit", Unit::Count, "The backlog that the kernel granted.");
     describe_gauge!("anteroom_waiting_connections", Unit::Count, "Connections in the waiting room.");
-    describe_gauge!("anteroom_open_connections", Unit::Count, "Connections handed out and not yet dropped.");
+    describe_gauge!("anteroom_open_connections", Unit::Count, "Connections handed out that have not ended.");
     describe_gauge!(
         "anteroom_oldest_wait_seconds",
         Unit::Seconds,
@@ -174,4 +231,138 @@ fn describe() {
         Unit::Seconds,
         "From the hand-over to the end of the handler."
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+    use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+    use anteroom_listener::Listener;
+    use metrics::{Counter, Gauge, Key, KeyName, Metadata, Recorder, SharedString, with_local_recorder};
+
+    use super::super::snapshot::{Distribution, Phase};
+    use super::*;
+
+    /// Keeps counters as a recorder does, and gauges as bits.
+    #[derive(Debug, Default)]
+    struct Kept(Mutex<HashMap<String, Arc<AtomicU64>>>);
+
+    impl Kept {
+        fn value(&self, name: &str) -> Arc<AtomicU64> {
+            Arc::clone(self.0.lock().unwrap().entry(name.to_owned()).or_default())
+        }
+
+        fn told(&self, name: &str) -> u64 {
+            self.value(name).load(Relaxed)
+        }
+    }
+
+    impl Recorder for Kept {
+        fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+        fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+        fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+        fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
+            Counter::from_arc(self.value(key.name()))
+        }
+
+        fn register_gauge(&self, key: &Key, _: &Metadata<'_>) -> Gauge {
+            Gauge::from_arc(self.value(key.name()))
+        }
+
+        fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> metrics::Histogram {
+            metrics::Histogram::noop()
+        }
+    }
+
+    const ACCEPTED: &str = "anteroom_accepted_total";
+
+    /// A server with one listener.
+    struct Told {
+        publisher: Publisher,
+        snapshot: Snapshot,
+        ledgers: Vec<Arc<Ledger>>,
+    }
+
+    impl Told {
+        fn new() -> Self {
+            let listener = Listener::bind("127.0.0.1:0").unwrap();
+            let ledgers = vec![Arc::new(Ledger::new())];
+            let one = ListenerSnapshot {
+                name: "public".to_owned(),
+                address: listener.local_addr().clone(),
+                backlog: listener.backlog(),
+                queue: Some(listener.queue()),
+                report: Default::default(),
+                handed_out: 0,
+                waiting: 0,
+                open: 0,
+                accept_errors: Vec::new(),
+                kernel_wait: Distribution::default(),
+                room_wait: Distribution::default(),
+                handler_time: Distribution::default(),
+            };
+            let snapshot = Snapshot {
+                phase: Phase::Serving,
+                paused: false,
+                open: 0,
+                waiting: 0,
+                oldest_wait: None,
+                listeners: vec![one],
+                report: Default::default(),
+                events_lost: 0,
+            };
+            Self { publisher: Publisher::new(&ledgers), snapshot, ledgers }
+        }
+
+        fn accepted(&mut self, accepted: u64, to: &Kept) {
+            self.snapshot.listeners[0].report.accepted = accepted;
+            self.publish(to);
+        }
+
+        fn publish(&mut self, to: &Kept) {
+            with_local_recorder(to, || self.publisher.publish(&self.snapshot, &self.ledgers));
+        }
+    }
+
+    #[test]
+    fn a_second_server_with_the_same_names_adds_up() {
+        let kept = Kept::default();
+        let (mut first, mut second) = (Told::new(), Told::new());
+        first.accepted(5, &kept);
+        first.accepted(7, &kept);
+        second.accepted(3, &kept);
+        assert_eq!(kept.told(ACCEPTED), 10);
+        second.accepted(3, &kept);
+        assert_eq!(kept.told(ACCEPTED), 10);
+    }
+
+    #[test]
+    fn a_recorder_that_comes_later_is_told_everything() {
+        let mut server = Told::new();
+        let (early, late) = (Kept::default(), Kept::default());
+        server.accepted(5, &early);
+        server.accepted(7, &late);
+        assert_eq!((early.told(ACCEPTED), late.told(ACCEPTED)), (5, 7));
+    }
+
+    #[test]
+    fn a_closed_listener_has_nobody_queued() {
+        let kept = Kept::default();
+        let mut server = Told::new();
+        let queue = server.snapshot.listeners[0].queue.as_mut().unwrap();
+        queue.depth = Some(3);
+        server.publish(&kept);
+        assert_eq!(f64::from_bits(kept.told("anteroom_accept_queue_depth")).to_string(), "3");
+        server.snapshot.listeners[0].queue = None;
+        server.publish(&kept);
+        assert_eq!(f64::from_bits(kept.told("anteroom_accept_queue_depth")).to_string(), "0");
+    }
+
+    #[test]
+    fn a_count_that_wrapped_goes_on() {
+        let mut published = 10;
+        assert_eq!((growth(&mut published, 12), growth(&mut published, 1), published), (2, 1, 1));
+    }
 }

@@ -72,7 +72,8 @@ pub struct Snapshot {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ListenerSnapshot {
-    /// Its name: the label `listener` in metrics.
+    /// Its name: the label `listener` in metrics. Of listeners with equal names the second is `name#2`,
+    /// and so on.
     pub name: String,
     /// As bound.
     pub address: Address,
@@ -84,7 +85,14 @@ pub struct ListenerSnapshot {
     pub report: Report,
     /// Connections that left the waiting room for a handler or an [`Incoming`](crate::Incoming).
     pub handed_out: u64,
-    /// Errors of `accept`, by class.
+    /// Its connections in the waiting room. Derived from counts that are read one after the other:
+    /// right when nothing moves, and off by what moved meanwhile, but never negative.
+    pub waiting: u64,
+    /// Its connections that were handed out and have not ended. Derived as `waiting` is. A service
+    /// that keeps the permit for longer than its future runs keeps a place that is counted in
+    /// [`Snapshot::open`] and not here.
+    pub open: u64,
+    /// Errors of `accept`, by class. The classes `Empty` and `Interrupted` are no errors and not in it.
     pub accept_errors: Vec<(AcceptErrorClass, u64)>,
     /// Time between the end of the handshake and `accept`.
     pub kernel_wait: Distribution,

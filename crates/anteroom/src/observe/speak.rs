@@ -20,6 +20,7 @@ const WARNING_EVERY: Duration = Duration::from_secs(1);
 enum Kind {
     AcceptError(usize, AcceptErrorClass),
     FilterSlow,
+    FilterPanicked,
     Count(Count),
 }
 
@@ -45,8 +46,12 @@ pub(crate) struct Speaker {
 }
 
 impl Speaker {
-    pub(crate) fn new(listeners: Vec<String>) -> Self {
-        Self { listeners, rates: HashMap::new(), spoken: HashMap::new() }
+    /// What an adopted listener had dropped by the time of the `first` look is not new.
+    pub(crate) fn new(first: &Snapshot) -> Self {
+        let listeners = first.listeners.iter().map(|listener| listener.name.clone()).collect();
+        let drops = first.listeners.iter().map(|listener| listener.queue.and_then(|queue| queue.drops));
+        let old = drops.enumerate().filter_map(|(index, drops)| Some((Count::Drops(index), drops?)));
+        Self { listeners, rates: HashMap::new(), spoken: old.collect() }
     }
 
     pub(crate) fn speak(&mut self, note: Note) {
@@ -79,8 +84,10 @@ impl Speaker {
                 }
             }
             Note::FilterPanicked { listener } => {
-                let listener = self.name(listener);
-                error!(target: "anteroom::filter", listener, "the admission filter panicked; the connection was refused");
+                if let Some(also) = self.rate(Kind::FilterPanicked) {
+                    let listener = self.name(listener);
+                    error!(target: "anteroom::filter", listener, also, "the admission filter panicked; the connection was refused");
+                }
             }
             Note::ListenerClosed { listener } => {
                 let listener = self.name(listener);
@@ -154,5 +161,115 @@ impl Speaker {
         }
         rate.last = Some(now);
         Some(std::mem::take(&mut rate.held_back))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use tracing::field::{Field, Visit};
+    use tracing::span::{Attributes, Id, Record};
+    use tracing::{Event, Metadata, Subscriber};
+
+    use super::super::snapshot::{Distribution, ListenerSnapshot, Phase};
+    use super::*;
+
+    /// Keeps the target of each event with its numbers.
+    #[derive(Clone, Default)]
+    struct Ear(Arc<Mutex<Vec<String>>>);
+
+    struct Numbers(String);
+
+    impl Visit for Numbers {
+        fn record_debug(&mut self, _: &Field, _: &dyn std::fmt::Debug) {}
+
+        fn record_u64(&mut self, field: &Field, value: u64) {
+            if matches!(field.name(), "new" | "also") {
+                self.0 = format!("{} {} {value}", self.0, field.name());
+            }
+        }
+    }
+
+    impl Subscriber for Ear {
+        fn enabled(&self, _: &Metadata<'_>) -> bool {
+            true
+        }
+
+        fn new_span(&self, _: &Attributes<'_>) -> Id {
+            Id::from_u64(1)
+        }
+
+        fn record(&self, _: &Id, _: &Record<'_>) {}
+        fn record_follows_from(&self, _: &Id, _: &Id) {}
+        fn enter(&self, _: &Id) {}
+        fn exit(&self, _: &Id) {}
+
+        fn event(&self, event: &Event<'_>) {
+            let mut numbers = Numbers(event.metadata().target().to_owned());
+            event.record(&mut numbers);
+            self.0.lock().unwrap().push(numbers.0);
+        }
+    }
+
+    fn heard(speak: impl FnOnce()) -> Vec<String> {
+        let ear = Ear::default();
+        tracing::subscriber::with_default(ear.clone(), speak);
+        Arc::into_inner(ear.0).unwrap().into_inner().unwrap()
+    }
+
+    fn dropped(drops: u64) -> Snapshot {
+        let listener = anteroom_listener::Listener::bind("127.0.0.1:0").unwrap();
+        let mut queue = listener.queue();
+        queue.drops = Some(drops);
+        let one = ListenerSnapshot {
+            name: "adopted".to_owned(),
+            address: listener.local_addr().clone(),
+            backlog: listener.backlog(),
+            queue: Some(queue),
+            report: Default::default(),
+            handed_out: 0,
+            waiting: 0,
+            open: 0,
+            accept_errors: Vec::new(),
+            kernel_wait: Distribution::default(),
+            room_wait: Distribution::default(),
+            handler_time: Distribution::default(),
+        };
+        Snapshot {
+            phase: Phase::Serving,
+            paused: false,
+            open: 0,
+            waiting: 0,
+            oldest_wait: None,
+            listeners: vec![one],
+            report: Default::default(),
+            events_lost: 0,
+        }
+    }
+
+    #[test]
+    fn what_was_dropped_before_the_first_look_is_not_told_as_new() {
+        let mut speaker = Speaker::new(&dropped(40));
+        let told = heard(|| {
+            speaker.look(&dropped(40));
+            speaker.look(&dropped(42));
+        });
+        assert_eq!(told, ["anteroom::dropped new 2"]);
+    }
+
+    #[test]
+    fn a_filter_that_always_panics_is_told_once_in_a_second_with_the_number() {
+        let mut speaker = Speaker::new(&dropped(0));
+        let told = heard(|| {
+            for _ in 0..5 {
+                speaker.speak(Note::FilterPanicked { listener: 0 });
+            }
+            // As if the second were over.
+            let rate = speaker.rates.get_mut(&Kind::FilterPanicked).unwrap();
+            rate.last = None;
+            speaker.speak(Note::FilterPanicked { listener: 0 });
+        });
+        assert_eq!(told, ["anteroom::filter also 0", "anteroom::filter also 4"]);
     }
 }

@@ -1,5 +1,6 @@
 //! Putting the parts together and setting them going.
 
+use std::collections::HashSet;
 use std::io;
 use std::sync::Arc;
 
@@ -48,10 +49,11 @@ pub(super) fn start(common: Common, lanes: Vec<Listeners>) -> Result<Arc<Core>, 
     };
     let acceptor = Acceptor::new(parts)
         .map_err(|source| StartError::Resources { what: "the acceptor's descriptors", source })?;
-    let watched = Arc::clone(&core);
+    let (watched, lives) = (Arc::clone(&core), Arc::clone(&core));
     start_watch(Subject {
         notes: core.gate.shared_notes(),
         ledgers: core.gate.ports().iter().map(|port| Arc::clone(&port.ledger)).collect(),
+        phase: Box::new(move || lives.life.phase()),
         snapshot: Box::new(move || watched.snapshot()),
     })
     .map_err(|source| StartError::Resources { what: "the watch's thread", source })?;
@@ -77,13 +79,12 @@ pub(super) fn start(common: Common, lanes: Vec<Listeners>) -> Result<Arc<Core>, 
 fn assemble(config: Config, lanes: Vec<Listeners>, poller: Poller) -> Arc<Core> {
     let lane_count = lanes.len();
     let numbered = lanes.into_iter().enumerate();
-    let ports = numbered
-        .flat_map(|(lane, listeners)| {
-            listeners.into_iter().map(move |listener| Arc::new(Port::new(listener, lane)))
-        })
+    let mut ports: Vec<_> = numbered
+        .flat_map(|(lane, listeners)| listeners.into_iter().map(move |listener| Port::new(listener, lane)))
         .collect();
+    number_equal_names(&mut ports);
     let plan = Plan {
-        ports,
+        ports: ports.into_iter().map(Arc::new).collect(),
         lanes: lane_count,
         limits: config.limits(),
         judge: config.judge(),
@@ -94,6 +95,22 @@ fn assemble(config: Config, lanes: Vec<Listeners>, poller: Poller) -> Arc<Core> 
     Arc::new(Core { gate: Arc::new(Gate::new(plan, poller)), life: Arc::new(Life::new()), config })
 }
 
+/// The listeners of one address have one name, unless they were given another: `name`, `name#2`, and
+/// so on, so that each has its own counts.
+fn number_equal_names(ports: &mut [Port]) {
+    let given: HashSet<Arc<str>> = ports.iter().map(|port| Arc::clone(&port.name)).collect();
+    let mut taken = HashSet::new();
+    for port in ports {
+        let mut number = 1;
+        let mut name = Arc::clone(&port.name);
+        while (number > 1 && given.contains(&name)) || !taken.insert(Arc::clone(&name)) {
+            number += 1;
+            name = format!("{}#{number}", port.name).into();
+        }
+        port.name = name;
+    }
+}
+
 /// Injected faults, with a name to print.
 #[cfg(feature = "test-util")]
 pub(super) struct FaultSource(pub(super) crate::accept::Faults);
@@ -102,5 +119,22 @@ pub(super) struct FaultSource(pub(super) crate::accept::Faults);
 impl std::fmt::Debug for FaultSource {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("FaultSource")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use anteroom_listener::Listener;
+
+    use super::*;
+
+    #[test]
+    fn equal_names_are_numbered_and_given_ones_are_kept() {
+        let names = ["public", "public", "admin", "public#2", "public"];
+        let port = |name: &str| Port::new(Listener::builder().name(name).bind("127.0.0.1:0").unwrap(), 0);
+        let mut ports = names.map(port);
+        number_equal_names(&mut ports);
+        let told: Vec<&str> = ports.iter().map(|port| &*port.name).collect();
+        assert_eq!(told, ["public", "public#3", "admin", "public#2", "public#4"]);
     }
 }
