@@ -1,8 +1,10 @@
-//! One handler in a hundred panics, and one `call` in a hundred: nobody else notices.
+//! One handler in a hundred panics, and one `call` in a hundred: nobody else notices. So it is with an
+//! error that panics when it is looked into.
 
 #![allow(
     clippy::expect_used,
     clippy::indexing_slicing,
+    clippy::panic,
     reason = "a test that cannot go on fails; not every helper of a test counts as one"
 )]
 
@@ -10,14 +12,15 @@ use std::future::Future;
 use std::io;
 use std::panic;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::sync_channel;
+use std::sync::{Arc, Once};
 use std::task::{Context, Poll};
 use std::thread;
 
-use anteroom::{Address, Connection, Listener, Server};
+use anteroom::{Address, Connection, End, Listener, ServeError, Server, service_fn};
 use anteroom_testkit::{BOUND, eventually};
-use anteroom_tests::clients::{ask, connect};
+use anteroom_tests::clients::{ask, connect, read_to_end};
 use anteroom_tests::lines::{Calls, answer, speak};
 use tower_service::Service;
 
@@ -59,12 +62,17 @@ impl Service<Connection> for Panicky {
 }
 
 fn keep_the_meant_ones_quiet() {
-    let others = panic::take_hook();
-    panic::set_hook(Box::new(move |info| {
-        if info.payload().downcast_ref::<&str>() != Some(&MESSAGE) {
-            others(info);
-        }
-    }));
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let others = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            let payload = info.payload();
+            let text = payload.downcast_ref::<&str>().copied();
+            if text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)) != Some(MESSAGE) {
+                others(info);
+            }
+        }));
+    });
 }
 
 /// How many of so many clients get their answer.
@@ -119,4 +127,91 @@ fn a_panic_ends_one_connection_and_gives_its_place_back() {
     assert_eq!(report.accepted, (CONNECTIONS + PLACES) as u64, "{report}");
     assert!(report.is_balanced(), "{report}");
     assert_eq!(handle.snapshot().open, 0);
+}
+
+/// An error that cannot be made one that can be told.
+#[derive(Debug)]
+struct Untellable;
+
+impl From<Untellable> for Box<dyn std::error::Error + Send + Sync> {
+    fn from(_: Untellable) -> Self {
+        panic!("{MESSAGE}")
+    }
+}
+
+#[test]
+fn an_error_that_panics_when_it_is_converted_is_a_panic_of_one_connection() {
+    keep_the_meant_ones_quiet();
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let listener = Listener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().clone();
+    let calls = Arc::new(Calls::default());
+    let counted = Arc::clone(&calls);
+    let first_fails = service_fn(move |connection: Connection| {
+        let calls = Arc::clone(&counted);
+        calls.count();
+        let is_first = calls.total() == 1;
+        async move {
+            speak(connection, &calls).await.map_err(|_| Untellable)?;
+            if is_first { Err(Untellable) } else { Ok(()) }
+        }
+    });
+    let (told, ends) = sync_channel(8);
+    let server = {
+        let _inside = runtime.enter();
+        let tell = move |_: &_, end: &End| told.send(format!("{end:?}")).expect("it is heard");
+        let builder = Server::builder().max_connections(1).on_end(tell);
+        builder.serve(listener, first_fails).start().expect("it starts")
+    };
+    let handle = server.handle();
+    // Two clients after one another: the place of the first is the second's.
+    for line in ["first", "second"] {
+        let client = connect(&address);
+        assert_eq!(ask(&client, line).expect("it is served"), answer(line));
+        drop(client);
+    }
+    let report = runtime.block_on(handle.drain(BOUND)).expect("a panic ends no server");
+    assert_eq!((report.served.panicked, report.served.failed, report.served.done), (1, 0, 1), "{report}");
+    assert!(report.is_balanced(), "{report}");
+    drop((server, runtime));
+    assert_eq!(ends.iter().collect::<Vec<_>>(), ["Panicked", "Done"]);
+}
+
+/// Fails before it has served anybody.
+struct Broken;
+
+impl Service<Connection> for Broken {
+    type Response = ();
+    type Error = Untellable;
+    type Future = std::future::Ready<Result<(), Untellable>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Untellable>> {
+        Poll::Ready(Err(Untellable))
+    }
+
+    fn call(&mut self, _: Connection) -> Self::Future {
+        std::future::ready(Ok(()))
+    }
+}
+
+#[test]
+fn a_service_whose_error_panics_when_it_is_converted_ends_the_server_as_one_that_failed() {
+    keep_the_meant_ones_quiet();
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let listener = Listener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().clone();
+    let server = {
+        let _inside = runtime.enter();
+        Server::builder().serve(listener, Broken).start().expect("it starts")
+    };
+    let client = connect(&address);
+    let stopped = async { tokio::time::timeout(BOUND, server).await.expect("it ends by itself") };
+    match runtime.block_on(stopped) {
+        Err(ServeError::Service { report, .. }) => {
+            assert_eq!((report.accepted, report.refused.closed), (1, 1), "{report}");
+        }
+        other => panic!("{other:?}"),
+    }
+    let error = read_to_end(&client).expect_err("it is refused");
+    assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
 }
