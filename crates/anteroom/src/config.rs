@@ -33,6 +33,9 @@ pub struct Config {
     pub max_connections: Option<usize>,
     /// Connections of one lane that may wait for its service at the same time (default 4,096). When
     /// one more comes, the one that has waited longest in this lane is refused.
+    ///
+    /// Every connection passes through the room, also those that are taken at once: this is the
+    /// largest burst that the acceptor may take in before the service's turn comes.
     pub max_waiting: usize,
     /// A waiting connection is refused at this age, counted from its handshake, the time in the
     /// kernel's queue included (default 10 s).
