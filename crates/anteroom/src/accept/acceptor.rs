@@ -138,7 +138,7 @@ impl Acceptor {
         let next = match self.drain(now) {
             Some(Next::Over) => Next::Over,
             Some(Next::Sleep(end)) => Next::Sleep(earliest([due, end, self.next_resume()])),
-            None => Next::Sleep(earliest([due, self.next_resume(), None])),
+            None => Next::Sleep(earliest([due, self.next_resume()])),
         };
         (next, busy)
     }
@@ -214,8 +214,7 @@ impl Acceptor {
             if let Some(wait) = kernel_wait {
                 port.ledger.kernel_waited(wait);
             }
-            let handshake = kernel_wait.and_then(|wait| now.checked_sub(wait)).unwrap_or(now);
-            let age = Age { handshake, accepted: now };
+            let age = Age::accepted(now, kernel_wait);
             let parked = Parked { id, port: index, stream, peer, kernel_wait, age };
             let patience = match judge.judge(&peer, state, age.since_handshake(now)) {
                 Judgement::Serve => None,
@@ -288,8 +287,7 @@ impl Acceptor {
             port.ledger.accepted(1);
             let now = Instant::now();
             let kernel_wait = stream.kernel_wait();
-            let handshake = kernel_wait.and_then(|wait| now.checked_sub(wait)).unwrap_or(now);
-            let age = Age { handshake, accepted: now };
+            let age = Age::accepted(now, kernel_wait);
             let id = self.next_id;
             self.next_id += 1;
             core.gate.refuse(
@@ -371,7 +369,7 @@ impl Acceptor {
     fn next_resume(&self) -> Option<Instant> {
         let posts = self.posts.iter().filter(|post| !post.closed).filter_map(|post| post.resumes).min();
         let reserve = self.reserve_missed.then(|| Instant::now() + self.core.config.pause);
-        earliest([posts, reserve, None])
+        earliest([posts, reserve])
     }
 }
 
@@ -411,6 +409,6 @@ fn ask(filter: &mut Filter, candidate: &Candidate<'_>, listener: usize, gate: &G
     }
 }
 
-fn earliest(times: [Option<Instant>; 3]) -> Option<Instant> {
+pub(super) fn earliest<const N: usize>(times: [Option<Instant>; N]) -> Option<Instant> {
     times.into_iter().flatten().min()
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anteroom_listener::Queue;
 
-use super::acceptor::{Acceptor, Next};
+use super::acceptor::{Acceptor, Next, earliest};
 use crate::observe::{Note, Phase};
 
 /// How long those that were cut at the deadline have to end.
@@ -54,7 +54,7 @@ impl Acceptor {
             return Some(Next::Over);
         }
         match self.meet_deadline(now) {
-            Some(Next::Sleep(end)) => Some(Next::Sleep([end, unheard].into_iter().flatten().min())),
+            Some(Next::Sleep(end)) => Some(Next::Sleep(earliest([end, unheard]))),
             over => over,
         }
     }

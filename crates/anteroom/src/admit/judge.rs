@@ -56,6 +56,13 @@ pub(crate) enum Judgement {
     Refuse(Cause),
 }
 
+impl Judgement {
+    /// Whether it may be handed out now.
+    pub(crate) fn serves(self) -> bool {
+        matches!(self, Self::Serve | Self::ServeUntil(_))
+    }
+}
+
 impl Judge {
     /// `age` is counted from the handshake. Whether the family tells a full close from a half-close
     /// is read off the peer's address: Unix sockets do, TCP does not.

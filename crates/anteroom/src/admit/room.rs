@@ -29,6 +29,12 @@ pub(crate) struct Age {
 }
 
 impl Age {
+    /// Of a connection that is accepted now and has waited in the kernel for so long, if that is known.
+    pub(crate) fn accepted(now: Instant, kernel_wait: Option<Duration>) -> Self {
+        let handshake = kernel_wait.and_then(|wait| now.checked_sub(wait)).unwrap_or(now);
+        Self { handshake, accepted: now }
+    }
+
     pub(crate) fn since_handshake(&self, now: Instant) -> Duration {
         now.saturating_duration_since(self.handshake)
     }

@@ -110,7 +110,7 @@ impl Gate {
         if let Judgement::ServeUntil(patience) = verdict {
             state.room.lose_patience(token, patience);
         }
-        if matches!(verdict, Judgement::Serve | Judgement::ServeUntil(_)) {
+        if verdict.serves() {
             return;
         }
         let gone = state.room.leave(token);
@@ -219,9 +219,10 @@ impl Gate {
         }
     }
 
-    /// Whether nobody takes from `lane` any more.
+    /// Whether nobody takes from `lane` any more. Asked in every turn, so it costs no lock as long as
+    /// every lane has its taker.
     pub(crate) fn is_abandoned(&self, lane: usize) -> bool {
-        self.lock().doors.get(lane).is_none_or(Door::is_abandoned)
+        self.abandoned.load(Ordering::Acquire) && self.lock().doors.get(lane).is_none_or(Door::is_abandoned)
     }
 
     /// Whether nothing waits, is open or runs.

@@ -75,6 +75,8 @@ pub(crate) struct Gate {
     accept_on: AcceptOn,
     /// Somebody waits for the last place to be given back.
     ending: AtomicBool,
+    /// Some lane has lost its taker.
+    abandoned: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -116,8 +118,18 @@ impl Gate {
             running: 0,
         };
         let acceptor = poller.waker();
-        let ending = AtomicBool::new(false);
-        Self { state: Mutex::new(state), ports, poller, acceptor, judge, refusal, notes, accept_on, ending }
+        Self {
+            state: Mutex::new(state),
+            ports,
+            poller,
+            acceptor,
+            judge,
+            refusal,
+            notes,
+            accept_on,
+            ending: AtomicBool::new(false),
+            abandoned: AtomicBool::new(false),
+        }
     }
 
     pub(crate) fn poller(&self) -> &Poller {

@@ -2,13 +2,14 @@
 //!
 //! Owns nothing of its own. A place and the connection it was taken for leave the room in one step.
 
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use super::door::{Asleep, Door, Doorstep};
 use super::open::Open;
 use super::{AT_ONCE, CountedBy, Gate, HandOver, State, WATCH_AFTER};
-use crate::admit::{Cause, Judgement, Stage, Take};
+use crate::admit::{Cause, Stage, Take};
 use crate::config::AcceptOn;
 
 /// One that has waited longer than this is looked at once more when it is taken.
@@ -69,7 +70,7 @@ impl Gate {
             }
             if room_wait >= LOOK_AGAIN_AFTER {
                 let verdict = self.look(&parked, now);
-                if !matches!(verdict, Judgement::Serve | Judgement::ServeUntil(_)) {
+                if !verdict.serves() {
                     self.end(parked, verdict, Stage::Room, now);
                     self.give_back(key, |_| {});
                     continue;
@@ -87,6 +88,7 @@ impl Gate {
     pub(crate) fn abandon(&self, lane: usize) {
         let now = Instant::now();
         let taker = self.lock().doors.get_mut(lane).and_then(Door::abandon);
+        self.abandoned.store(true, Ordering::Release);
         if let Some(taker) = taker {
             taker.wake();
         }
