@@ -37,12 +37,16 @@ pub use anteroom_listener::{
 };
 
 pub use crate::accept::{Candidate, Verdict};
-pub use crate::admit::{Cause, Death, HalfClose, SilentClose};
-pub use crate::config::{AcceptOn, Config, OutOfDescriptors, Refusal};
+pub use crate::admit::{
+    Cause, Death, EarlyRefusal, FirstByte, HalfClose, Order, Prefix, PrefixError, Rate, Share, SilentClose, WhenFull,
+};
+pub use crate::config::{
+    AcceptOn, Config, ConfigError, DescriptorBudget, Farewell, OutOfDescriptors, Refusal, Reply,
+};
 pub use crate::connection::{Connection, Draining, End, Info, PeerGone, Permit, ReadHalf, Socket, WriteHalf};
 pub use crate::gate::Gone;
 pub use crate::lifecycle::{AcceptError, Exhausted, Handle, ServeError, StartError, Stopped};
 pub use crate::observe::{
-    DeadOnArrival, Deaths, Distribution, ListenerSnapshot, Phase, Refused, Report, Served, Snapshot,
+    Accepting, DeadOnArrival, Deaths, Distribution, ListenerSnapshot, Phase, Refused, Report, Served, Snapshot,
 };
-pub use crate::server::{Incoming, IncomingBuilder, Server, ServerBuilder, ServiceFn, service_fn};
+pub use crate::server::{Incoming, IncomingBuilder, Lane, Server, ServerBuilder, ServiceFn, service_fn};

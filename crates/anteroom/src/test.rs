@@ -9,9 +9,10 @@ use anteroom_listener::{PeerAddr, Poller};
 use tokio::io::DuplexStream;
 use tokio_util::sync::CancellationToken;
 
+use crate::admit::LaneRules;
 use crate::config::Config;
 use crate::connection::{Connection, Facts, Info, memory};
-use crate::gate::{Gate, OpenKey, Plan};
+use crate::gate::{Gate, OpenKey, Plan, Policy};
 use crate::observe::Notes;
 
 /// Bytes that each direction holds before its writer waits.
@@ -48,10 +49,10 @@ pub fn connection() -> (Connection, DuplexStream, Remote) {
     let config = Config::default();
     let plan = Plan {
         ports: Vec::new(),
-        lanes: 1,
-        limits: config.limits(),
-        judge: config.judge(),
-        refusal: config.refusal,
+        lanes: vec![LaneRules::default()],
+        rules: config.rules(None),
+        policy: Policy::of(&config, None),
+        seed: 0,
         notes: Arc::new(Notes::default()),
         accept_on: config.accept_on,
     };

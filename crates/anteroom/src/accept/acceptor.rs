@@ -8,18 +8,18 @@ use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
-use anteroom_listener::{AcceptErrorClass, Accepted, Batch, BatchEnd, Classified, Event, Events};
+use anteroom_listener::{AcceptErrorClass, Accepted, Batch, BatchEnd, Classified, Event, Events, Unread};
 
 use super::ending::Ending;
 use super::filter::{Answer, Candidate, Filter, Verdict};
 use super::reserve::Reserve;
 use super::rota::Rota;
 use super::trouble::{Reaction, Trouble};
-use crate::admit::{Age, Cause, Judgement, Stage};
-use crate::config::OutOfDescriptors;
-use crate::gate::{Gate, Newcomer, Parked};
+use crate::admit::{Age, Cause, Judgement, Stage, Voice, WhenFull};
+use crate::config::{Config, OutOfDescriptors};
+use crate::gate::{Gate, Newcomer, Parked, Port};
 use crate::lifecycle::{AcceptError, Core, Failure};
-use crate::observe::{Note, Phase};
+use crate::observe::{Accepting, Note, Phase};
 
 /// Errors to be met before the real `accept` is asked: for tests of a program's own behaviour.
 #[cfg(feature = "test-util")]
@@ -37,16 +37,31 @@ pub(crate) struct Parts {
 }
 
 /// One listener's state on the acceptor.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Post {
     trouble: Trouble,
     /// The kernel is not asked before this time.
     pub(super) resumes: Option<Instant>,
-    /// The epoll set is not asked about this listener.
-    off: bool,
+    /// Unless it is, the epoll set is not asked about this listener.
+    accepting: Accepting,
     pub(super) closed: bool,
+    /// The lane has no room: what comes is left in the kernel.
+    held_back: bool,
     /// During a drain: how many more may be accepted before the listener is closed all the same.
     pub(super) left: Option<usize>,
+}
+
+impl Post {
+    fn new() -> Self {
+        Self {
+            trouble: Trouble::default(),
+            resumes: None,
+            accepting: Accepting::Yes,
+            closed: false,
+            held_back: false,
+            left: None,
+        }
+    }
 }
 
 /// What to do after a turn.
@@ -60,6 +75,8 @@ pub(super) enum Next {
 
 pub(crate) struct Acceptor {
     pub(super) core: Arc<Core>,
+    /// As it was at the beginning of this turn.
+    config: Arc<Config>,
     pub(super) posts: Vec<Post>,
     rota: Rota,
     reserve: Reserve,
@@ -88,7 +105,7 @@ impl Acceptor {
             }
         }
         Ok(Self {
-            posts: ports.iter().map(|_| Post::default()).collect(),
+            posts: ports.iter().map(|_| Post::new()).collect(),
             rota: Rota::new(ports.len()),
             reserve: Reserve::new()?,
             reserve_missed: false,
@@ -102,6 +119,7 @@ impl Acceptor {
             batch: Batch::new(),
             newcomers: Vec::new(),
             over: false,
+            config: core.config(),
             core,
         })
     }
@@ -128,12 +146,13 @@ impl Acceptor {
                     self.rota.mark_ready(usize::try_from(index).unwrap_or(usize::MAX));
                 }
                 Event::Peer { token, how } => gate.peer_hung_up(token, how, now),
+                Event::Bytes { token } => gate.peer_spoke(token, now),
                 Event::Woken => {}
             }
         }
         self.obey(now);
         self.round(now);
-        gate.relay();
+        gate.relay(now);
         let due = gate.tend(now);
         let next = match self.drain(now) {
             Some(Next::Over) => Next::Over,
@@ -150,7 +169,7 @@ impl Acceptor {
         let mut turns = std::mem::take(&mut self.turns);
         self.rota.round(&mut turns);
         for &index in &turns {
-            let listens = self.posts.get(index).is_some_and(|post| !post.closed && !post.off);
+            let listens = self.posts.get(index).is_some_and(|post| !post.closed && post.accepting == Accepting::Yes);
             if listens {
                 self.accept_batch(index, now);
             }
@@ -163,13 +182,19 @@ impl Acceptor {
     pub(super) fn accept_batch(&mut self, index: usize, now: Instant) -> bool {
         let core = Arc::clone(&self.core);
         let Some(port) = core.gate.ports().get(index) else { return true };
+        let vacancies = self.vacancies(port);
+        if vacancies == 0 {
+            self.hold_back(index);
+            return false;
+        }
+        let batch = self.config.batch.min(vacancies);
         let end = {
             let Some(listener) = port.listener() else { return true };
             // The depth costs less than the `accept` that would find the queue empty.
             let most = match listener.depth() {
-                Some(depth) if depth > 0 => core.config.batch.min(depth as usize),
+                Some(depth) if depth > 0 => batch.min(depth as usize),
                 Some(_) => 1,
-                None => core.config.batch,
+                None => batch,
             };
             #[cfg(feature = "test-util")]
             {
@@ -206,9 +231,9 @@ impl Acceptor {
         let core = Arc::clone(&self.core);
         let gate = &core.gate;
         let Some(port) = gate.ports().get(index) else { return };
-        let judge = gate.judge();
+        let policy = gate.policy();
         let occupancy = self.filter.is_some().then(|| gate.occupancy());
-        for Classified { stream, peer, state, kernel_wait, .. } in self.batch.classify() {
+        for Classified { stream, peer, state, kernel_wait, unread, .. } in self.batch.classify() {
             let id = self.next_id;
             self.next_id += 1;
             if let Some(wait) = kernel_wait {
@@ -216,14 +241,19 @@ impl Acceptor {
             }
             let age = Age::accepted(now, kernel_wait);
             let parked = Parked { id, port: index, stream, peer, kernel_wait, age };
-            let patience = match judge.judge(&peer, state, age.since_handshake(now)) {
-                Judgement::Serve => None,
-                Judgement::ServeUntil(patience) => Some(patience),
+            let voice = match policy.judge.judge(&peer, state, age.since_handshake(now)) {
+                Judgement::Serve if unread == Unread::Nothing => Voice::Silent,
+                Judgement::Serve => Voice::Spoke,
+                Judgement::ServeUntil(patience) => Voice::SpokeAndClosed(patience),
                 verdict => {
                     gate.end(parked, verdict, Stage::Queue, now);
                     continue;
                 }
             };
+            if !policy.access.admits(peer.ip()) {
+                gate.refuse(parked, Cause::Denied, now);
+                continue;
+            }
             if let (Some(filter), Some(occupancy)) = (&mut self.filter, occupancy) {
                 let candidate = Candidate {
                     peer: &peer,
@@ -237,7 +267,7 @@ impl Acceptor {
                     continue;
                 }
             }
-            self.newcomers.push(Newcomer { parked, patience });
+            self.newcomers.push(Newcomer { parked, voice });
         }
         if !self.newcomers.is_empty() {
             gate.admit(lane, &mut self.newcomers, now);
@@ -253,8 +283,8 @@ impl Acceptor {
             port.ledger.accept_error(class);
         }
         let Some(post) = self.posts.get_mut(index) else { return };
-        let reaction = match post.trouble.meet(class, core.config.pause) {
-            Reaction::ShedAndPause(_) if core.config.out_of_descriptors == OutOfDescriptors::Fail => {
+        let reaction = match post.trouble.meet(class, self.config.pause) {
+            Reaction::ShedAndPause(_) if self.config.out_of_descriptors == OutOfDescriptors::Fail => {
                 Reaction::GiveUp
             }
             reaction => reaction,
@@ -290,7 +320,7 @@ impl Acceptor {
             let age = Age::accepted(now, kernel_wait);
             let id = self.next_id;
             self.next_id += 1;
-            core.gate.refuse(
+            core.gate.expel(
                 Parked { id, port: index, stream, peer, kernel_wait, age },
                 Cause::Resources,
                 now,
@@ -321,6 +351,7 @@ impl Acceptor {
 
     /// Takes up the wishes of the handles, and posts whose pause is over.
     fn obey(&mut self, now: Instant) {
+        self.config = self.core.config();
         // A drain empties the queue, paused or not.
         let paused = self.core.life.is_paused() && self.core.life.phase() < Phase::Draining;
         if !self.reserve.is_held()
@@ -329,13 +360,19 @@ impl Acceptor {
             self.regain_reserve();
         }
         for index in 0..self.posts.len() {
+            self.let_on(index);
             let Some(post) = self.posts.get_mut(index) else { continue };
             if post.resumes.is_some_and(|resumes| resumes <= now) {
                 post.resumes = None;
             }
-            let off = paused || post.resumes.is_some();
-            if off != post.off && !post.closed {
-                self.switch(index, off);
+            let accepting = match post {
+                _ if paused => Accepting::Paused,
+                Post { resumes: Some(_), .. } => Accepting::AfterError,
+                Post { held_back: true, .. } => Accepting::ServiceFull,
+                _ => Accepting::Yes,
+            };
+            if accepting != post.accepting && !post.closed {
+                self.switch(index, accepting);
             }
         }
     }
@@ -344,22 +381,54 @@ impl Acceptor {
         if let Some(post) = self.posts.get_mut(index) {
             post.resumes = Some(until);
         }
-        self.switch(index, true);
+        self.switch(index, Accepting::AfterError);
+    }
+
+    /// How many more may be accepted for the lane of a listener. A drain takes what is there.
+    fn vacancies(&self, port: &Port) -> usize {
+        let is_bounded = self.config.when_full == WhenFull::BackPressure;
+        match is_bounded && self.core.life.phase() < Phase::Draining {
+            true => self.core.gate.vacancies(port.lane),
+            false => usize::MAX,
+        }
+    }
+
+    /// Leaves what comes in the kernel until the lane has room.
+    fn hold_back(&mut self, index: usize) {
+        if let Some(post) = self.posts.get_mut(index) {
+            post.held_back = true;
+        }
+        self.switch(index, Accepting::ServiceFull);
+    }
+
+    /// Looks whether the lane of a listener that was held back has room.
+    fn let_on(&mut self, index: usize) {
+        let core = Arc::clone(&self.core);
+        let Some(port) = core.gate.ports().get(index) else { return };
+        let is_held_back = self.posts.get(index).is_some_and(|post| post.held_back);
+        if !is_held_back || self.vacancies(port) == 0 {
+            return;
+        }
+        if let Some(post) = self.posts.get_mut(index) {
+            post.held_back = false;
+        }
     }
 
     /// Tells the epoll set whether to look at this listener.
-    fn switch(&mut self, index: usize, off: bool) {
+    fn switch(&mut self, index: usize, accepting: Accepting) {
         let core = Arc::clone(&self.core);
         let (Some(port), Some(post)) = (core.gate.ports().get(index), self.posts.get_mut(index)) else {
             return;
         };
         let Some(listener) = port.listener() else { return };
+        let was_on = std::mem::replace(&mut post.accepting, accepting) == Accepting::Yes;
+        port.accepts(accepting);
         let poller = core.gate.poller();
-        let switched = match off {
-            true => poller.pause_listener(&listener, index as u64),
-            false => poller.resume_listener(&listener, index as u64),
+        let switched = match (was_on, accepting == Accepting::Yes) {
+            (true, false) => poller.pause_listener(&listener, index as u64),
+            (false, true) => poller.resume_listener(&listener, index as u64),
+            _ => Ok(()),
         };
-        post.off = off;
         drop(listener);
         if let Err(error) = switched {
             self.broken(index, error);
@@ -368,7 +437,7 @@ impl Acceptor {
 
     fn next_resume(&self) -> Option<Instant> {
         let posts = self.posts.iter().filter(|post| !post.closed).filter_map(|post| post.resumes).min();
-        let reserve = self.reserve_missed.then(|| Instant::now() + self.core.config.pause);
+        let reserve = self.reserve_missed.then(|| Instant::now() + self.config.pause);
         earliest([posts, reserve])
     }
 }

@@ -142,6 +142,7 @@ impl Acceptor {
 
     pub(super) fn finish(&mut self) {
         self.over = true;
+        self.core.gate.end_farewells();
         self.core.gate.close_doors();
         self.core.gate.notes().leave(Note::Phase(Phase::Stopped));
         self.core.life.finish(self.core.report());

@@ -15,26 +15,42 @@ pub enum Cause {
     /// The peer had sent bytes and closed its side, and waited longer than the patience that
     /// [`HalfClose::Patience`](crate::HalfClose::Patience) gives: it has probably left.
     ProbablyLeft,
-    /// The admission filter said so, or panicked.
+    /// The deny list or the admission filter said so, or the filter panicked.
     Denied,
     /// Nobody takes connections any more: the [`Incoming`](crate::Incoming) was dropped, or the
     /// runtime of the server is gone.
     Closed,
     /// The process had no means left: descriptors, memory, or the runtime's driver refused it.
     Resources,
+    /// More had come than could be served, and it had waited so long that newer ones had the better
+    /// chance; see [`Order::Adaptive`](crate::Order::Adaptive).
+    Hopeless,
+    /// Its source had taken its share of the places; see [`Share`](crate::Share).
+    Share,
+    /// Its source came more often than [`Share::per_second`](crate::Share::per_second) allows.
+    Rate,
+    /// By chance, before the room was full; see [`EarlyRefusal`](crate::EarlyRefusal).
+    Early,
+    /// It sent nothing in the time that [`FirstByte`](crate::FirstByte) gives.
+    Silent,
     /// A filter or a service refused it for a reason of its own.
     User(&'static str),
 }
 
 impl Cause {
     /// The causes that are counted apart; every [`Cause::User`] counts as one.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 12] = [
         Self::Full,
         Self::TooOld,
         Self::ProbablyLeft,
         Self::Denied,
         Self::Closed,
         Self::Resources,
+        Self::Hopeless,
+        Self::Share,
+        Self::Rate,
+        Self::Early,
+        Self::Silent,
         Self::User("user"),
     ];
 
@@ -49,6 +65,11 @@ impl Cause {
             Self::Denied => "denied",
             Self::Closed => "closed",
             Self::Resources => "resources",
+            Self::Hopeless => "hopeless",
+            Self::Share => "share",
+            Self::Rate => "rate",
+            Self::Early => "early",
+            Self::Silent => "silent",
             Self::User(_) => "user",
         }
     }
@@ -62,8 +83,18 @@ impl Cause {
             Self::Denied => 3,
             Self::Closed => 4,
             Self::Resources => 5,
-            Self::User(_) => 6,
+            Self::Hopeless => 6,
+            Self::Share => 7,
+            Self::Rate => 8,
+            Self::Early => 9,
+            Self::Silent => 10,
+            Self::User(_) => 11,
         }
+    }
+
+    /// Whether a reply is worth sending: somebody is there who has asked for something, or may yet.
+    pub(crate) fn is_answered(self) -> bool {
+        !matches!(self, Self::ProbablyLeft | Self::Denied | Self::Silent)
     }
 }
 

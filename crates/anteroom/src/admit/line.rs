@@ -1,5 +1,5 @@
-//! The order in which the connections of one lane wait: a doubly linked list through the arena, so
-//! that whoever leaves from the middle costs no search.
+//! An order of entries: a doubly linked list through the arena, so that whoever leaves from the middle
+//! costs no search.
 //!
 //! Owns the links. Never owns an entry, and never decides who goes next.
 
@@ -14,18 +14,14 @@ pub(crate) struct Links {
 
 /// What can stand in a line.
 pub(crate) trait Linked {
-    fn links(&mut self) -> &mut Links;
-    /// Whether somebody already watches for this one's hang-up.
-    fn is_watched(&self) -> bool;
+    fn links(&self) -> Links;
+    fn links_mut(&mut self) -> &mut Links;
 }
 
 #[derive(Debug, Default)]
 pub(crate) struct Line {
     oldest: Option<Token>,
     newest: Option<Token>,
-    /// The oldest that is not watched yet. Those behind it are not watched either: watching goes in
-    /// the order of arrival.
-    unwatched: Option<Token>,
     len: usize,
 }
 
@@ -38,45 +34,39 @@ impl Line {
         self.oldest
     }
 
-    pub(crate) fn unwatched(&self) -> Option<Token> {
-        self.unwatched
+    pub(crate) fn newest(&self) -> Option<Token> {
+        self.newest
     }
 
     pub(crate) fn push<T: Linked>(&mut self, arena: &mut Arena<T>, token: Token) {
         let older = self.newest.replace(token);
         if let Some(entry) = arena.get_mut(token) {
-            *entry.links() = Links { older, newer: None };
+            *entry.links_mut() = Links { older, newer: None };
         }
         match older.and_then(|older| arena.get_mut(older)) {
-            Some(entry) => entry.links().newer = Some(token),
+            Some(entry) => entry.links_mut().newer = Some(token),
             None => self.oldest = Some(token),
         }
-        self.unwatched = self.unwatched.or(Some(token));
         self.len += 1;
     }
 
-    /// Takes `token` out of the order; the entry stays in the arena.
-    pub(crate) fn unlink<T: Linked>(&mut self, arena: &mut Arena<T>, token: Token) {
-        let Some(Links { older, newer }) = arena.get_mut(token).map(|entry| *entry.links()) else { return };
+    /// Takes `token` out of the order; the entry stays in the arena. Gives the one that came next.
+    pub(crate) fn unlink<T: Linked>(&mut self, arena: &mut Arena<T>, token: Token) -> Option<Token> {
+        let Links { older, newer } = arena.get(token)?.links();
         match older.and_then(|older| arena.get_mut(older)) {
-            Some(entry) => entry.links().newer = newer,
+            Some(entry) => entry.links_mut().newer = newer,
             None => self.oldest = newer,
         }
         match newer.and_then(|newer| arena.get_mut(newer)) {
-            Some(entry) => entry.links().older = older,
+            Some(entry) => entry.links_mut().older = older,
             None => self.newest = older,
         }
-        if self.unwatched == Some(token) {
-            self.unwatched = newer;
-        }
         self.len -= 1;
+        newer
     }
 
-    /// The oldest unwatched one is watched from now on.
-    pub(crate) fn advance_watch<T: Linked>(&mut self, arena: &mut Arena<T>) {
-        let newer =
-            self.unwatched.and_then(|token| arena.get_mut(token)).and_then(|entry| entry.links().newer);
-        debug_assert!(newer.and_then(|token| arena.get(token)).is_none_or(|entry| !entry.is_watched()));
-        self.unwatched = newer;
+    /// The one that came after `token`.
+    pub(crate) fn newer_than<T: Linked>(arena: &Arena<T>, token: Token) -> Option<Token> {
+        arena.get(token)?.links().newer
     }
 }

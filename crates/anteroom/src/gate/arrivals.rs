@@ -4,50 +4,74 @@
 //! lock.
 
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use anteroom_listener::{HungUp, PeerState};
 
 use super::door::{Asleep, Door};
+use super::farewell::{Bidden, FAREWELL_BIT};
 use super::register::OPEN_BIT;
-use super::{AT_ONCE, Gate, Newcomer, Parked, State, WATCH_AFTER};
-use crate::admit::{Admission, Arrival, Cause, Death, Judgement, Room, Stage, Token};
+use super::{AT_ONCE, Gate, Newcomer, Parked, Policy, State, WATCH_AFTER};
+use crate::admit::{Admission, Arrival, Cause, Death, Judgement, Room, Rules, Stage, Token};
 use crate::config::Refusal;
 use crate::observe::Note;
 
 /// How long one that was handed out may stay unread before it is taken for silent.
 const HEARD_WITHIN: Duration = Duration::from_secs(1);
 
+impl State {
+    /// The waker of the taker of a lane, if there is somebody for it now.
+    fn wake_taker(&mut self, lane: usize, now: Instant) -> Option<Waker> {
+        let Self { room, doors, .. } = self;
+        let door = doors.get_mut(lane)?;
+        if room.can_take(lane, now) {
+            return door.wake_from(Asleep::Arrival);
+        }
+        if room.waiting_in(lane) > 0 {
+            door.wait_for_place();
+        }
+        None
+    }
+
+    fn wake_takers(&mut self, now: Instant) -> impl Iterator<Item = Waker> {
+        (0..self.doors.len()).filter_map(move |lane| self.wake_taker(lane, now))
+    }
+
+    /// When a rate lets somebody in whose taker sleeps until then.
+    fn next_by_rate(&self) -> Option<Instant> {
+        let asleep = self.doors.iter().enumerate().filter(|(_, door)| door.sleeps_on(Asleep::Place));
+        asleep.filter_map(|(lane, _)| self.room.rate_allows(lane)).min()
+    }
+}
+
 impl Gate {
     /// Lets a batch of one lane in and wakes whoever takes there. Empties `newcomers`.
     pub(crate) fn admit(&self, lane: usize, newcomers: &mut Vec<Newcomer>, now: Instant) {
         let mut refused = Vec::new();
-        let mut waker = None;
-        {
+        let waker = {
             let mut state = self.lock();
             let abandoned = state.doors.get(lane).is_none_or(Door::is_abandoned);
-            for Newcomer { parked, patience } in newcomers.drain(..) {
+            for Newcomer { parked, voice } in newcomers.drain(..) {
                 if abandoned {
                     refused.push((parked, Cause::Closed));
                     continue;
                 }
-                match state.room.arrive(Arrival { lane, age: parked.age, patience, item: parked }, now) {
+                let (age, from) = (parked.age, parked.peer.ip());
+                match state.room.arrive(Arrival { lane, age, from, voice, item: parked }, now) {
                     Admission::Waits => {}
                     Admission::WaitsInsteadOf(parked, cause) | Admission::Refused(parked, cause) => {
                         refused.push((parked, cause));
                     }
+                    Admission::Silent(token, evicted) => {
+                        refused.extend(evicted);
+                        refused.extend(self.listen_to(&mut state.room, token, now));
+                    }
                 }
             }
-            let State { room, doors, .. } = &mut *state;
-            if let Some(door) = doors.get_mut(lane) {
-                match room.can_take(lane) {
-                    true => waker = door.wake_from(Asleep::Arrival),
-                    false if room.waiting_in(lane) > 0 => door.wait_for_place(),
-                    false => {}
-                }
-            }
-        }
+            state.wake_taker(lane, now)
+        };
         if let Some(waker) = waker {
             waker.wake();
         }
@@ -56,9 +80,43 @@ impl Gate {
         }
     }
 
+    /// Watches for the first byte of a silent one. Where it cannot be watched it need not speak first.
+    fn listen_to(&self, room: &mut Room<Parked>, token: Token, now: Instant) -> Option<(Parked, Cause)> {
+        let watched = room.standing(token).map(|parked| self.poller.watch_bytes(&parked.stream, token.to_bits()));
+        match watched {
+            Some(Err(_)) => room.speak(token, now),
+            Some(Ok(())) | None => None,
+        }
+    }
+
+    /// The epoll set says that bytes have come.
+    pub(crate) fn peer_spoke(&self, token: u64, now: Instant) {
+        let Some(key) = Token::from_bits(token) else { return };
+        if token & FAREWELL_BIT != 0 {
+            return self.farewells.stir(key);
+        }
+        let mut state = self.lock();
+        let refused = self.hear(&mut state.room, key, now);
+        let wakers: Vec<_> = state.wake_takers(now).collect();
+        drop(state);
+        wakers.into_iter().for_each(Waker::wake);
+        if let Some((parked, cause)) = refused {
+            self.refuse(parked, cause, now);
+        }
+    }
+
+    /// One who was silent has spoken; nothing happens to others. It is watched anew, for its hang-up
+    /// alone, if it has to wait.
+    fn hear(&self, room: &mut Room<Parked>, token: Token, now: Instant) -> Option<(Parked, Cause)> {
+        let parked = room.standing(token).filter(|_| room.is_silent(token))?;
+        let _gone_already = self.poller.unwatch_peer(&parked.stream);
+        room.speak(token, now)
+    }
+
     /// Everything that time brings: refuses who is overdue, watches who has begun to wait, and says
     /// when to come again.
     pub(crate) fn tend(&self, now: Instant) -> Option<Instant> {
+        let farewell = self.farewells.tend(now);
         let mut overdue = Vec::new();
         loop {
             let mut state = self.lock();
@@ -71,12 +129,17 @@ impl Gate {
             let full = overdue.len() >= AT_ONCE || self.watch_some(&mut state.room, now) >= AT_ONCE;
             let due = state.room.next_due();
             let watch = state.room.oldest_unwatched().map(|accepted| accepted + WATCH_AFTER);
+            let rate = state.next_by_rate();
+            let reordered: Vec<_> = state.room.reordered().collect();
             drop(state);
+            for (lane, newest_first) in reordered {
+                self.notes.leave(Note::Order { lane, newest_first });
+            }
             for (parked, cause) in overdue.drain(..) {
                 self.refuse(parked, cause, now);
             }
             if !full {
-                return [due, watch].into_iter().flatten().min();
+                return [due, watch, rate, farewell].into_iter().flatten().min();
             }
         }
     }
@@ -95,9 +158,11 @@ impl Gate {
 
     /// The epoll set says that a peer has hung up.
     pub(crate) fn peer_hung_up(&self, token: u64, how: HungUp, now: Instant) {
-        let key = Token::from_bits(token);
+        let Some(key) = Token::from_bits(token) else { return };
         if token & OPEN_BIT != 0 {
             self.open_peer_gone(key, how);
+        } else if token & FAREWELL_BIT != 0 {
+            self.farewells.stir(key);
         } else {
             self.waiting_peer_gone(key, now);
         }
@@ -105,26 +170,35 @@ impl Gate {
 
     fn waiting_peer_gone(&self, token: Token, now: Instant) {
         let mut state = self.lock();
-        let Some(parked) = state.room.waiting(token) else { return };
+        let Some(parked) = state.room.standing(token) else { return };
         let verdict = self.look(parked, now);
-        if let Judgement::ServeUntil(patience) = verdict {
-            state.room.lose_patience(token, patience);
-        }
-        if verdict.serves() {
-            return;
-        }
-        let gone = state.room.leave(token);
+        let gone = match verdict {
+            // One who was silent until now has spoken before it closed.
+            Judgement::ServeUntil(patience) => {
+                let refused = self.hear(&mut state.room, token, now);
+                state.room.lose_patience(token, patience);
+                refused.map(|(parked, cause)| (parked, Judgement::Refuse(cause)))
+            }
+            Judgement::Serve => {
+                let refused = self.hear(&mut state.room, token, now);
+                refused.map(|(parked, cause)| (parked, Judgement::Refuse(cause)))
+            }
+            _ => state.room.leave(token, now).map(|parked| (parked, verdict)),
+        };
+        let wakers: Vec<_> = state.wake_takers(now).collect();
         drop(state);
-        if let Some(parked) = gone {
+        wakers.into_iter().for_each(Waker::wake);
+        if let Some((parked, verdict)) = gone {
             self.end(parked, verdict, Stage::Room, now);
         }
+        self.tell_room();
     }
 
     /// Looks at the peer and judges.
     pub(super) fn look(&self, parked: &Parked, now: Instant) -> Judgement {
         // A look that the kernel refuses (it has no memory for it) tells nothing of the peer.
         let state = parked.stream.peer_state().unwrap_or(PeerState::Open);
-        self.judge.judge(&parked.peer, state, parked.age.since_handshake(now))
+        self.policy().judge.judge(&parked.peer, state, parked.age.since_handshake(now))
     }
 
     /// Ends a connection that was judged not to be served.
@@ -165,22 +239,39 @@ impl Gate {
 
     /// The second half, outside the lock.
     pub(super) fn turn_out(&self, parked: Parked, cause: Cause, now: Instant) {
+        let policy = self.policy();
         let Parked { port: listener, peer, stream, age, .. } = parked;
-        match self.refusal {
-            Refusal::Reset => stream.reset(),
+        match &policy.refusal {
             Refusal::Close => drop(stream),
+            Refusal::Reply(reply) if cause.is_answered() => {
+                let Policy { farewell, farewells, .. } = *policy;
+                match self.farewells.bid(&self.poller, stream, reply, farewell, farewells, now) {
+                    Bidden::Goodbye => {}
+                    Bidden::FirstToBeLetGo => self.wake_acceptor(),
+                    Bidden::Refused(stream) => stream.reset(),
+                }
+            }
+            Refusal::Reply(_) | Refusal::Reset => stream.reset(),
         }
+        self.notes.leave_detail(Note::Refused { listener, cause, peer, age: age.since_handshake(now) });
+    }
+
+    /// The connection is refused, and its descriptor is free at the return: nobody reads a reply.
+    pub(crate) fn expel(&self, parked: Parked, cause: Cause, now: Instant) {
+        self.count_refused(&parked, cause);
+        let Parked { port: listener, peer, stream, age, .. } = parked;
+        stream.reset();
         self.notes.leave_detail(Note::Refused { listener, cause, peer, age: age.since_handshake(now) });
     }
 
     /// Wakes the takers that were called from inside the runtime, and those for whom a place has
     /// become free: the acceptor does so from outside, because a worker that wakes a task and then
     /// blocks keeps that task to itself.
-    pub(crate) fn relay(&self) {
+    pub(crate) fn relay(&self, now: Instant) {
         let wakers: Vec<Waker> = {
             let mut state = self.lock();
             let State { room, doors, .. } = &mut *state;
-            let place = |lane| room.can_take(lane);
+            let place = |lane| room.can_take(lane, now);
             doors
                 .iter_mut()
                 .enumerate()
@@ -202,7 +293,7 @@ impl Gate {
     pub(crate) fn is_exhausted(&self) -> bool {
         let state = self.lock();
         let mut doors = state.doors.iter().enumerate();
-        doors.all(|(lane, door)| door.is_closed() && state.room.waiting_in(lane) == 0)
+        doors.all(|(lane, door)| door.is_closed() && state.room.standing_in(lane) == 0)
     }
 
     /// Whether a connection was handed out by an `Incoming` a moment ago and nobody has read from
@@ -228,7 +319,46 @@ impl Gate {
     /// Whether nothing waits, is open or runs.
     pub(crate) fn is_idle(&self) -> bool {
         let state = self.lock();
-        state.room.len() == 0 && state.room.open() == 0 && state.running == 0
+        let is_empty = state.room.len() == 0 && state.room.open() == 0 && state.running == 0;
+        drop(state);
+        is_empty && self.farewells.len() == 0
+    }
+
+    /// Nobody keeps time any more.
+    pub(crate) fn end_farewells(&self) {
+        self.farewells.close();
+    }
+
+    /// How many more may be accepted for a lane. Where that is none, the acceptor is woken when it has
+    /// changed.
+    pub(crate) fn vacancies(&self, lane: usize) -> usize {
+        let state = self.lock();
+        let vacancies = state.room.vacancies(lane);
+        if vacancies == 0 {
+            self.holding_back.store(true, Ordering::Release);
+        }
+        vacancies
+    }
+
+    /// Somebody has left the room, or a place: the acceptor may be waiting for that.
+    pub(super) fn tell_room(&self) {
+        if self.holding_back.swap(false, Ordering::AcqRel) {
+            self.wake_acceptor();
+        }
+    }
+
+    /// From now on these rules hold, and this policy, for everybody at once.
+    pub(crate) fn reconfigure(&self, rules: Rules, policy: Policy) {
+        let now = Instant::now();
+        let wakers: Vec<_> = {
+            let mut state = self.lock();
+            state.room.set_rules(rules, now);
+            *self.policy.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(policy);
+            state.wake_takers(now).collect()
+        };
+        wakers.into_iter().for_each(Waker::wake);
+        // There may be new deadlines, and new room.
+        self.wake_acceptor();
     }
 
     /// From now on the acceptor is woken when somebody leaves.

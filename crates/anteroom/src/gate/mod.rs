@@ -7,25 +7,27 @@
 
 mod arrivals;
 mod door;
+mod farewell;
 mod open;
 mod port;
 mod register;
 mod takers;
 
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use anteroom_listener::{PeerAddr, Poller, Stream};
 
 use self::door::Door;
+use self::farewell::Farewells;
 pub(crate) use self::door::Doorstep;
 pub use self::open::Gone;
 use self::open::Open;
 pub(crate) use self::open::{CountedBy, OpenKey, Wire};
 pub(crate) use self::port::Port;
-use crate::admit::{Age, Arena, Judge, Limits, Room};
-use crate::config::{AcceptOn, Refusal};
+use crate::admit::{Access, Age, Arena, Judge, LaneRules, Room, Rules, Voice};
+use crate::config::{AcceptOn, Config, Farewell, Refusal};
 use crate::observe::Notes;
 
 /// A connection may wait this long before anybody watches for its hang-up: most are taken at once,
@@ -59,8 +61,7 @@ pub(crate) struct HandOver {
 #[derive(Debug)]
 pub(crate) struct Newcomer {
     pub(crate) parked: Parked,
-    /// Past this age it has probably left: its peer has closed after sending.
-    pub(crate) patience: Option<Duration>,
+    pub(crate) voice: Voice,
 }
 
 #[derive(Debug)]
@@ -69,12 +70,15 @@ pub(crate) struct Gate {
     ports: Vec<Arc<Port>>,
     poller: Poller,
     acceptor: anteroom_listener::Waker,
-    judge: Judge,
-    refusal: Refusal,
+    /// Replaced as a whole, under the lock of the state.
+    policy: RwLock<Arc<Policy>>,
+    farewells: Farewells,
     notes: Arc<Notes>,
     accept_on: AcceptOn,
     /// Somebody waits for the last place to be given back.
     ending: AtomicBool,
+    /// The acceptor has left connections in the kernel, and waits for room. Written under the lock.
+    holding_back: AtomicBool,
     /// Some lane has lost its taker.
     abandoned: AtomicBool,
 }
@@ -93,27 +97,55 @@ struct State {
 pub(crate) struct Occupancy {
     pub(crate) open: usize,
     pub(crate) waiting: usize,
+    pub(crate) silent: usize,
+    pub(crate) farewells: usize,
+    pub(crate) sources: usize,
     pub(crate) oldest: Option<Instant>,
+}
+
+/// What is decided about a connection before it comes to the room, and done with it when it is refused.
+#[derive(Clone, Debug)]
+pub(crate) struct Policy {
+    pub(crate) judge: Judge,
+    pub(crate) access: Access,
+    pub(crate) refusal: Refusal,
+    pub(crate) farewell: Farewell,
+    /// How many may be in the farewell stage: what the descriptors allow of what was asked for.
+    pub(crate) farewells: usize,
+}
+
+impl Policy {
+    /// `sockets` is what the descriptor budget came to.
+    pub(crate) fn of(config: &Config, sockets: Option<usize>) -> Self {
+        Self {
+            judge: config.judge(),
+            access: config.access(),
+            refusal: config.refusal.clone(),
+            farewell: config.farewell,
+            farewells: config.farewells(sockets),
+        }
+    }
 }
 
 /// What a gate is made of.
 #[derive(Debug)]
 pub(crate) struct Plan {
     pub(crate) ports: Vec<Arc<Port>>,
-    pub(crate) lanes: usize,
-    pub(crate) limits: Limits,
-    pub(crate) judge: Judge,
-    pub(crate) refusal: Refusal,
+    pub(crate) lanes: Vec<LaneRules>,
+    pub(crate) rules: Rules,
+    pub(crate) policy: Policy,
+    /// Of the dice.
+    pub(crate) seed: u64,
     pub(crate) notes: Arc<Notes>,
     pub(crate) accept_on: AcceptOn,
 }
 
 impl Gate {
     pub(crate) fn new(plan: Plan, poller: Poller) -> Self {
-        let Plan { ports, lanes, limits, judge, refusal, notes, accept_on } = plan;
+        let Plan { ports, lanes, rules, policy, seed, notes, accept_on } = plan;
         let state = State {
-            room: Room::new(lanes, limits),
-            doors: (0..lanes).map(|_| Door::default()).collect(),
+            room: Room::new(&lanes, rules, Instant::now(), seed),
+            doors: lanes.iter().map(|_| Door::default()).collect(),
             open: Arena::new(),
             running: 0,
         };
@@ -123,11 +155,12 @@ impl Gate {
             ports,
             poller,
             acceptor,
-            judge,
-            refusal,
+            policy: RwLock::new(Arc::new(policy)),
+            farewells: Farewells::default(),
             notes,
             accept_on,
             ending: AtomicBool::new(false),
+            holding_back: AtomicBool::new(false),
             abandoned: AtomicBool::new(false),
         }
     }
@@ -148,8 +181,8 @@ impl Gate {
         Arc::clone(&self.notes)
     }
 
-    pub(crate) fn judge(&self) -> Judge {
-        self.judge
+    pub(crate) fn policy(&self) -> Arc<Policy> {
+        Arc::clone(&self.policy.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     pub(crate) fn wake_acceptor(&self) {
@@ -160,8 +193,11 @@ impl Gate {
         let state = self.lock();
         Occupancy {
             open: state.room.open(),
-            waiting: state.room.len(),
-            oldest: state.room.oldest().map(|age| age.handshake),
+            waiting: state.room.len() - state.room.silent(),
+            silent: state.room.silent(),
+            farewells: self.farewells.len(),
+            sources: state.room.sources(),
+            oldest: state.room.oldest(),
         }
     }
 

@@ -12,7 +12,7 @@ use std::time::Instant;
 use anteroom_listener::HungUp;
 use tokio::task::AbortHandle;
 
-use crate::admit::Token;
+use crate::admit::{Place, Token};
 
 /// Names an open connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,7 +56,7 @@ pub(super) struct OnItsWay;
 #[derive(Debug)]
 pub(super) struct Open {
     pub(super) port: usize,
-    pub(super) lane: usize,
+    pub(super) place: Place,
     pub(super) since: Instant,
     pub(super) counted_by: CountedBy,
     /// The permit has not been dropped.
@@ -75,10 +75,10 @@ pub(super) struct Open {
 }
 
 impl Open {
-    pub(super) fn new(port: usize, lane: usize, counted_by: CountedBy, since: Instant) -> Self {
+    pub(super) fn new(port: usize, place: Place, counted_by: CountedBy, since: Instant) -> Self {
         Self {
             port,
-            lane,
+            place,
             since,
             counted_by,
             held: true,

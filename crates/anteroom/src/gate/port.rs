@@ -4,11 +4,12 @@
 //! it; everybody else only reads its queue.
 
 use std::io;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anteroom_listener::{Address, Backlog, BindError, Census, Listener, Queue};
 
-use crate::observe::Ledger;
+use crate::observe::{Accepting, Ledger};
 
 #[derive(Debug)]
 pub(crate) struct Port {
@@ -17,6 +18,8 @@ pub(crate) struct Port {
     pub(crate) lane: usize,
     pub(crate) ledger: Arc<Ledger>,
     backlog: Backlog,
+    /// An [`Accepting`], by its position.
+    accepting: AtomicU8,
     /// Taken out to close it. Who looks at it holds it for the length of one look, without the lock:
     /// a question to the kernel that takes long must not make the acceptor wait.
     listener: Mutex<Option<Arc<Listener>>>,
@@ -30,8 +33,19 @@ impl Port {
             lane,
             ledger: Arc::new(Ledger::new()),
             backlog: listener.backlog(),
+            accepting: AtomicU8::new(Accepting::Yes as u8),
             listener: Mutex::new(Some(Arc::new(listener))),
         }
+    }
+
+    /// The acceptor says whether it accepts.
+    pub(crate) fn accepts(&self, accepting: Accepting) {
+        self.accepting.store(accepting as u8, Ordering::Relaxed);
+    }
+
+    pub(crate) fn accepting(&self) -> Accepting {
+        let position = usize::from(self.accepting.load(Ordering::Relaxed));
+        Accepting::ALL.get(position).copied().unwrap_or(Accepting::Closed)
     }
 
     /// The open listener, or `None` once it is closed.
@@ -60,6 +74,7 @@ impl Port {
 
     /// Closes the listener. What is in its queue is reset by the kernel.
     pub(crate) fn close(&self) {
+        self.accepts(Accepting::Closed);
         let listener = self.listener.lock().unwrap_or_else(PoisonError::into_inner).take();
         drop(listener);
     }

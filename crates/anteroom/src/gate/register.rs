@@ -47,7 +47,7 @@ impl Gate {
         let mut state = self.lock();
         let State { room, doors, open, .. } = &mut *state;
         let Some(entry) = open.get_mut(key.0).filter(|entry| entry.is_held()) else { return };
-        room.release(entry.lane);
+        room.release(entry.place, now);
         let wakers = entry.release();
         if entry.counted_by == CountedBy::Permit {
             // Its taker may have noticed and dropped it, which is no end of its own.
@@ -90,13 +90,14 @@ impl Gate {
 
     /// The place and the task of a connection that nobody got, and whose end `count` counts.
     pub(super) fn give_back(&self, key: OpenKey, count: impl FnOnce(&Ledger)) -> Option<(usize, Instant)> {
+        let now = Instant::now();
         let mut state = self.lock();
         let entry = state.open.remove(key.0)?;
         if let Some(port) = self.ports.get(entry.port) {
             count(&port.ledger);
         }
         if entry.is_held() {
-            state.room.release(entry.lane);
+            state.room.release(entry.place, now);
         }
         state.running -= usize::from(entry.runs());
         let wanted = is_place_wanted(&state.doors);
@@ -110,9 +111,10 @@ impl Gate {
     fn offer_place(&self, wanted: bool) {
         match (wanted, self.accept_on) {
             (true, AcceptOn::Thread) => self.wake_acceptor(),
-            (true, AcceptOn::Task) => self.relay(),
+            (true, AcceptOn::Task) => self.relay(Instant::now()),
             (false, _) => {}
         }
+        self.tell_room();
     }
 
     /// Ends every open connection: tasks are aborted, sockets shut down.
@@ -126,13 +128,14 @@ impl Gate {
     /// Counts as cut whoever has not ended even so (a handler that blocks its thread cannot be
     /// ended), and forgets it: what it tells later changes nothing.
     pub(crate) fn write_off(&self) {
+        let now = Instant::now();
         let mut wakers = Vec::new();
         let mut state = self.lock();
         let tokens: Vec<Token> = state.open.iter_mut().map(|(token, _)| token).collect();
         for token in tokens {
             let Some(mut entry) = state.open.remove(token) else { continue };
             if entry.is_held() {
-                state.room.release(entry.lane);
+                state.room.release(entry.place, now);
             }
             state.running -= usize::from(entry.runs());
             if entry.runs() || (entry.is_held() && entry.counted_by == CountedBy::Permit) {
@@ -196,8 +199,8 @@ impl Gate {
     #[cfg(feature = "test-util")]
     pub(crate) fn pretend_open(&self) -> OpenKey {
         let mut state = self.lock();
-        state.room.occupy(0);
-        state.register(Open::new(0, 0, CountedBy::Permit, Instant::now()))
+        let place = state.room.occupy(0);
+        state.register(Open::new(0, place, CountedBy::Permit, Instant::now()))
     }
 
     /// For tests without sockets: the peer has gone.

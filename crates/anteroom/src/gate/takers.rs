@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::door::{Asleep, Door, Doorstep};
 use super::open::Open;
-use super::{AT_ONCE, CountedBy, Gate, HandOver, State, WATCH_AFTER};
+use super::{AT_ONCE, CountedBy, Gate, HandOver, State};
 use crate::admit::{Cause, Stage, Take};
 use crate::config::AcceptOn;
 
@@ -19,16 +19,21 @@ impl Gate {
     /// Ready when somebody can be taken from `lane`, or when its end has come.
     pub(crate) fn poll_someone(&self, lane: usize, cx: &mut Context<'_>) -> Poll<Doorstep> {
         let mut state = self.lock();
+        let now = Instant::now();
         let State { room, doors, .. } = &mut *state;
         let Some(door) = doors.get_mut(lane) else { return Poll::Ready(Doorstep::End) };
-        if room.can_take(lane) {
+        if room.can_take(lane, now) {
             return Poll::Ready(Doorstep::Someone);
         }
-        let somebody_waits = room.waiting_in(lane) > 0;
-        if !somebody_waits && door.is_closed() {
+        if room.standing_in(lane) == 0 && door.is_closed() {
             return Poll::Ready(Doorstep::End);
         }
+        let somebody_waits = room.waiting_in(lane) > 0;
         door.sleep(cx.waker(), if somebody_waits { Asleep::Place } else { Asleep::Arrival });
+        if room.rate_allows(lane).is_some() {
+            // It is the acceptor who keeps time.
+            self.wake_acceptor();
+        }
         Poll::Pending
     }
 
@@ -48,24 +53,23 @@ impl Gate {
     pub(crate) fn take(&self, lane: usize, counted_by: CountedBy) -> Option<HandOver> {
         loop {
             let mut state = self.lock();
-            // Read under the lock, so that it is not before the time by which the acceptor, which had
-            // the lock before, has put this one under watch.
             let now = Instant::now();
-            let parked = match state.room.take(lane, now) {
-                Take::Ready(parked) => parked,
+            let (parked, place, is_watched) = match state.room.take(lane, now) {
+                Take::Ready { item, place, is_watched } => (item, place, is_watched),
                 Take::Late(parked, cause) => {
                     self.count_refused(&parked, cause);
                     drop(state);
                     self.turn_out(parked, cause, now);
+                    self.tell_room();
                     continue;
                 }
                 Take::Empty | Take::NoPlace => return None,
             };
-            let key = state.register(Open::new(parked.port, lane, counted_by, now));
+            let key = state.register(Open::new(parked.port, place, counted_by, now));
             drop(state);
             let room_wait = now.saturating_duration_since(parked.age.accepted);
-            if room_wait >= WATCH_AFTER {
-                // Not watched after all, or gone from the set with its peer: both are fine.
+            if is_watched {
+                // The watch may have failed: then it is not in the set.
                 let _unwatched = self.poller.unwatch_peer(&parked.stream);
             }
             if room_wait >= LOOK_AGAIN_AFTER {
@@ -80,6 +84,7 @@ impl Gate {
                 port.ledger.handed_out(room_wait);
             }
             self.tell_the_end();
+            self.tell_room();
             return Some(HandOver { parked, key, room_wait });
         }
     }
@@ -95,7 +100,7 @@ impl Gate {
         loop {
             let refused: Vec<_> = {
                 let mut state = self.lock();
-                let turned_away = std::iter::from_fn(|| state.room.turn_away(lane)).take(AT_ONCE);
+                let turned_away = std::iter::from_fn(|| state.room.turn_away(lane, now)).take(AT_ONCE);
                 turned_away.inspect(|parked| self.count_refused(parked, Cause::Closed)).collect()
             };
             if refused.is_empty() {
@@ -124,7 +129,7 @@ impl Gate {
         }
         match self.accept_on {
             AcceptOn::Thread => self.wake_acceptor(),
-            AcceptOn::Task => self.relay(),
+            AcceptOn::Task => self.relay(Instant::now()),
         }
     }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use anteroom_listener::{AddressError, BindError};
 
+use crate::config::ConfigError;
 use crate::observe::Report;
 
 /// A server or an [`Incoming`](crate::Incoming) could not be started.
@@ -19,13 +20,8 @@ pub enum StartError {
     Address(AddressError),
     /// No listener was given.
     NothingToServe,
-    /// A setting that cannot be meant.
-    Setting {
-        /// Its name in [`Config`](crate::Config).
-        setting: &'static str,
-        /// What is wrong with it.
-        problem: &'static str,
-    },
+    /// Settings that cannot be meant.
+    Config(ConfigError),
     /// [`ServerBuilder::start`](crate::ServerBuilder::start) was called outside a tokio runtime.
     NoRuntime,
     /// The runtime was built without a driver that is needed.
@@ -50,7 +46,7 @@ impl fmt::Display for StartError {
             Self::Bind(error) => error.fmt(f),
             Self::Address(error) => error.fmt(f),
             Self::NothingToServe => f.write_str("nothing to serve: give the builder at least one listener"),
-            Self::Setting { setting, problem } => write!(f, "the setting {setting} {problem}"),
+            Self::Config(error) => error.fmt(f),
             Self::NoRuntime => f.write_str(
                 "a server runs its handlers on a tokio runtime: call start() inside one, for example under #[tokio::main]",
             ),
@@ -78,6 +74,12 @@ impl Error for StartError {
 impl From<BindError> for StartError {
     fn from(error: BindError) -> Self {
         Self::Bind(error)
+    }
+}
+
+impl From<ConfigError> for StartError {
+    fn from(error: ConfigError) -> Self {
+        Self::Config(error)
     }
 }
 

@@ -2,16 +2,17 @@
 
 use std::fmt;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use anteroom_listener::{Backlog, BindError, Census};
 
 use super::life::{Failure, Life};
 use super::signal::{Exhausted, Stopped};
-use crate::config::Config;
+use crate::admit::LaneRules;
+use crate::config::{Config, ConfigError};
 use crate::connection::Draining;
-use crate::gate::{Gate, Port};
+use crate::gate::{Gate, Policy, Port};
 use crate::observe::{ListenerSnapshot, Note, Phase, Report, Snapshot, distribution};
 
 /// A running server seen from outside.
@@ -26,7 +27,28 @@ pub struct Handle(pub(crate) Arc<Core>);
 pub(crate) struct Core {
     pub(crate) gate: Arc<Gate>,
     pub(crate) life: Arc<Life>,
-    pub(crate) config: Config,
+    pub(crate) settings: Settings,
+}
+
+/// The settings in force.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    config: RwLock<Arc<Config>>,
+    /// Held while somebody changes them, so that no change overwrites another.
+    changing: Mutex<()>,
+    lanes: Vec<LaneRules>,
+    /// What the descriptor budget came to at the start.
+    pub(crate) sockets: Option<usize>,
+}
+
+impl Settings {
+    pub(crate) fn new(config: Config, lanes: Vec<LaneRules>, sockets: Option<usize>) -> Self {
+        Self { config: RwLock::new(Arc::new(config)), changing: Mutex::new(()), lanes, sockets }
+    }
+
+    fn current(&self) -> Arc<Config> {
+        Arc::clone(&self.config.read().unwrap_or_else(PoisonError::into_inner))
+    }
 }
 
 impl Handle {
@@ -62,6 +84,37 @@ impl Handle {
     /// As `listen(2)`; or 0 was asked for; or the listener is strict and the kernel granted less.
     pub fn set_backlog(&self, listener: &str, backlog: u32) -> Option<Result<Backlog, BindError>> {
         self.port(listener)?.set_backlog(backlog)
+    }
+
+    /// The settings in force.
+    #[must_use]
+    pub fn config(&self) -> Config {
+        (*self.0.config()).clone()
+    }
+
+    /// Changes settings while the server runs, all of them in one step: whoever is accepted after the
+    /// return is dealt with by the new ones. Connections are lost by no change: who waits or is served
+    /// beyond a bound that has become smaller stays, and nobody follows.
+    ///
+    /// Two changes at the same time come one after the other; `change` may not call this again.
+    ///
+    /// # Errors
+    /// The settings cannot be meant, or one was changed that holds from the start
+    /// ([`Config::accept_on`], [`Config::descriptors`]): nothing has changed.
+    ///
+    /// # Examples
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let incoming = anteroom::Incoming::bind("127.0.0.1:0")?;
+    /// let handle = incoming.handle();
+    /// handle.reconfigure(|config| config.max_connections = Some(100))?;
+    /// assert_eq!(handle.config().max_connections, Some(100));
+    /// assert!(handle.reconfigure(|config| config.batch = 0).is_err());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn reconfigure(&self, change: impl FnOnce(&mut Config)) -> Result<(), ConfigError> {
+        self.0.reconfigure(change)
     }
 
     fn port(&self, name: &str) -> Option<&Port> {
@@ -123,6 +176,23 @@ impl fmt::Debug for Handle {
 }
 
 impl Core {
+    pub(crate) fn config(&self) -> Arc<Config> {
+        self.settings.current()
+    }
+
+    fn reconfigure(&self, change: impl FnOnce(&mut Config)) -> Result<(), ConfigError> {
+        let _one_at_a_time = self.settings.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let current = self.config();
+        let mut next = (*current).clone();
+        change(&mut next);
+        current.check_change(&next, &self.settings.lanes)?;
+        let sockets = self.settings.sockets;
+        let (rules, policy) = (next.rules(sockets), Policy::of(&next, sockets));
+        *self.settings.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(next);
+        self.gate.reconfigure(rules, policy);
+        Ok(())
+    }
+
     pub(crate) fn drain(&self, within: Duration) {
         let began = self.life.drain(within);
         self.drain_began(began);
@@ -130,7 +200,7 @@ impl Core {
 
     /// The server was dropped: a drain, with its own time unless one was given.
     pub(crate) fn let_go(&self) {
-        let began = self.life.wind_down(Some(self.config.drain_within));
+        let began = self.life.wind_down(Some(self.config().drain_within));
         self.drain_began(began);
     }
 
@@ -143,7 +213,7 @@ impl Core {
 
     /// Drains because of `failure`.
     pub(crate) fn fail(&self, failure: Failure) {
-        let began = self.life.fail(failure, self.config.drain_within);
+        let began = self.life.fail(failure, self.config().drain_within);
         self.drain_began(began);
     }
 
@@ -177,6 +247,9 @@ impl Core {
             paused: self.life.is_paused(),
             open: occupancy.open,
             waiting: occupancy.waiting,
+            silent: occupancy.silent,
+            farewells: occupancy.farewells,
+            sources: occupancy.sources,
             oldest_wait: occupancy.oldest.map(|handshake| now.saturating_duration_since(handshake)),
             listeners,
             report,
@@ -191,6 +264,7 @@ fn listener(port: &Port) -> ListenerSnapshot {
     ListenerSnapshot {
         name: port.name.to_string(),
         address: (*port.address).clone(),
+        accepting: port.accepting(),
         backlog: port.backlog(),
         queue: port.queue(),
         report: ledger.report(),

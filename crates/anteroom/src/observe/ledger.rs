@@ -175,6 +175,11 @@ impl Ledger {
             denied: refused(Cause::Denied),
             closed: refused(Cause::Closed),
             resources: refused(Cause::Resources),
+            hopeless: refused(Cause::Hopeless),
+            share: refused(Cause::Share),
+            rate: refused(Cause::Rate),
+            early: refused(Cause::Early),
+            silent: refused(Cause::Silent),
             user: refused(Cause::User("")),
         };
         let dead_on_arrival = DeadOnArrival { in_queue: deaths(Stage::Queue), in_room: deaths(Stage::Room) };
@@ -214,7 +219,7 @@ mod tests {
     #[test]
     fn every_end_is_entered_once_and_the_sums_meet() {
         let ledger = Ledger::new();
-        ledger.accepted(17);
+        ledger.accepted(22);
         for cause in Cause::ALL {
             ledger.refused(cause);
         }
@@ -228,7 +233,7 @@ mod tests {
         }
         ledger.ended(Ending::Refused(Cause::User("why")), Duration::ZERO);
         let report = ledger.report();
-        assert_eq!(report.refused.total(), 8);
+        assert_eq!(report.refused.total(), 13);
         assert_eq!(report.refused.user, 2);
         assert_eq!(report.dead_on_arrival.total(), 6);
         assert_eq!(report.served.total(), 3);

@@ -64,6 +64,15 @@ pub(crate) enum Note {
     Phase(Phase),
     Paused,
     Resumed,
+    /// The order of a lane has changed.
+    Order {
+        lane: usize,
+        newest_first: bool,
+    },
+    /// More connections are allowed than there are descriptors for.
+    FewDescriptors {
+        sockets: usize,
+    },
 }
 
 /// Notes that may wait for the watch.

@@ -5,6 +5,8 @@
 use std::fmt;
 use std::ops::AddAssign;
 
+use crate::admit::Cause;
+
 /// Where every accepted connection went.
 ///
 /// When a server has stopped, `accepted` equals
@@ -71,14 +73,21 @@ pub struct Refused {
     pub denied: u64,
     pub closed: u64,
     pub resources: u64,
+    pub hopeless: u64,
+    pub share: u64,
+    pub rate: u64,
+    pub early: u64,
+    pub silent: u64,
     pub user: u64,
 }
 
 impl Refused {
     /// In the order of [`Cause::ALL`](crate::Cause::ALL).
     #[must_use]
-    pub fn by_cause(&self) -> [u64; 7] {
-        [self.full, self.too_old, self.probably_left, self.denied, self.closed, self.resources, self.user]
+    pub fn by_cause(&self) -> [u64; 12] {
+        let Self { full, too_old, probably_left, denied, closed, resources, .. } = *self;
+        let Self { hopeless, share, rate, early, silent, user, .. } = *self;
+        [full, too_old, probably_left, denied, closed, resources, hopeless, share, rate, early, silent, user]
     }
 
     /// The sum.
@@ -137,7 +146,7 @@ macro_rules! add_fields {
 add_fields! {
     Report { accepted, served, refused, dead_on_arrival }
     Served { done, failed, panicked, cut }
-    Refused { full, too_old, probably_left, denied, closed, resources, user }
+    Refused { full, too_old, probably_left, denied, closed, resources, hopeless, share, rate, early, silent, user }
     DeadOnArrival { in_queue, in_room }
     Deaths { silent, gone, reset }
 }
@@ -149,18 +158,9 @@ impl fmt::Display for Report {
         write!(f, "accepted {accepted} = served {}", served.total())?;
         parts(f, &[("failed", served.failed), ("panicked", served.panicked), ("cut", served.cut)])?;
         write!(f, " + refused {}", refused.total())?;
-        parts(
-            f,
-            &[
-                ("full", refused.full),
-                ("too old", refused.too_old),
-                ("probably left", refused.probably_left),
-                ("denied", refused.denied),
-                ("closed", refused.closed),
-                ("resources", refused.resources),
-                ("user", refused.user),
-            ],
-        )?;
+        let labels = Cause::ALL.map(|cause| cause.label().replace('_', " "));
+        let refused: Vec<_> = labels.iter().map(String::as_str).zip(refused.by_cause()).collect();
+        parts(f, &refused)?;
         let dead =
             |kind: fn(&Deaths) -> u64| kind(&dead_on_arrival.in_queue) + kind(&dead_on_arrival.in_room);
         write!(f, " + dead on arrival {}", dead_on_arrival.total())?;

@@ -44,6 +44,40 @@ impl fmt::Display for Phase {
     }
 }
 
+/// Whether a listener's connections are being accepted, and why not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Accepting {
+    /// They are.
+    Yes,
+    /// Its lane has no room, and [`WhenFull::BackPressure`](crate::WhenFull::BackPressure) leaves them
+    /// in the kernel.
+    ServiceFull,
+    /// By [`Handle::pause`](crate::Handle::pause).
+    Paused,
+    /// It pauses after an error of `accept`, for want of descriptors as a rule.
+    AfterError,
+    /// It is closed.
+    Closed,
+}
+
+impl Accepting {
+    /// In the order of their numbers.
+    pub(crate) const ALL: [Self; 5] =
+        [Self::Yes, Self::ServiceFull, Self::Paused, Self::AfterError, Self::Closed];
+
+    /// Why connections stand in the kernel's queue, for events.
+    pub(crate) fn because(self) -> &'static str {
+        match self {
+            Self::Yes => "nobody_accepts",
+            Self::ServiceFull => "service_full",
+            Self::Paused => "paused",
+            Self::AfterError => "after_error",
+            Self::Closed => "closed",
+        }
+    }
+}
+
 /// A server at one moment. Taken live: queue depths are read from the kernel by the call.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -54,10 +88,19 @@ pub struct Snapshot {
     pub paused: bool,
     /// Connections handed out and not yet dropped: permits taken.
     pub open: usize,
-    /// Connections in the waiting room.
+    /// Connections that wait for a service.
     pub waiting: usize,
-    /// Age of the oldest connection in the waiting room, counted from its handshake. `None` when
-    /// nobody waits.
+    /// Connections that have not sent their first byte, outside the service; see
+    /// [`FirstByte`](crate::FirstByte).
+    pub silent: usize,
+    /// Refused connections that are being told so; see [`Farewell`](crate::Farewell). They have been
+    /// counted as refused.
+    pub farewells: usize,
+    /// Sources that are told apart at the moment, because they hold something or are remembered for
+    /// their rate; see [`Share`](crate::Share).
+    pub sources: usize,
+    /// Age of the oldest connection that waits or is silent, counted from its handshake, or from the
+    /// first byte of one that was silent. `None` when there is nobody.
     pub oldest_wait: Option<Duration>,
     /// Each listener, in the order in which they were given.
     pub listeners: Vec<ListenerSnapshot>,
@@ -77,6 +120,8 @@ pub struct ListenerSnapshot {
     pub name: String,
     /// As bound.
     pub address: Address,
+    /// Whether its connections are being accepted, and why not.
+    pub accepting: Accepting,
     /// Requested and granted.
     pub backlog: Backlog,
     /// The accept queue, read now. `None` once the listener is closed.
@@ -85,7 +130,7 @@ pub struct ListenerSnapshot {
     pub report: Report,
     /// Connections that left the waiting room for a handler or an [`Incoming`](crate::Incoming).
     pub handed_out: u64,
-    /// Its connections in the waiting room. Derived from counts that are read one after the other:
+    /// Its connections in the waiting room, those that are silent included. Derived from counts that are read one after the other:
     /// right when nothing moves, and off by what moved meanwhile, but never negative.
     pub waiting: u64,
     /// Its connections that were handed out and have not ended. Derived as `waiting` is. A service

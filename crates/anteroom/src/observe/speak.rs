@@ -9,7 +9,7 @@ use anteroom_listener::{AcceptErrorClass, Address, Backlog};
 use tracing::{debug, error, info, warn};
 
 use super::note::Note;
-use super::snapshot::Snapshot;
+use super::snapshot::{Accepting, ListenerSnapshot, Snapshot};
 use crate::admit::Cause;
 
 /// At most one warning of a kind in this time; those between are counted into the next.
@@ -21,6 +21,8 @@ enum Kind {
     AcceptError(usize, AcceptErrorClass),
     FilterSlow,
     FilterPanicked,
+    /// The queue of a listener.
+    Standing(usize),
     Count(Count),
 }
 
@@ -43,6 +45,8 @@ pub(crate) struct Speaker {
     listeners: Vec<String>,
     rates: HashMap<Kind, Rate>,
     spoken: HashMap<Count, u64>,
+    /// By listener, if its queue was not empty at the last look: whether it accepted, and how many it had.
+    standing: HashMap<usize, Option<(Accepting, u64)>>,
 }
 
 impl Speaker {
@@ -51,7 +55,7 @@ impl Speaker {
         let listeners = first.listeners.iter().map(|listener| listener.name.clone()).collect();
         let drops = first.listeners.iter().map(|listener| listener.queue.and_then(|queue| queue.drops));
         let old = drops.enumerate().filter_map(|(index, drops)| Some((Count::Drops(index), drops?)));
-        Self { listeners, rates: HashMap::new(), spoken: old.collect() }
+        Self { listeners, rates: HashMap::new(), spoken: old.collect(), standing: HashMap::new() }
     }
 
     pub(crate) fn speak(&mut self, note: Note) {
@@ -100,6 +104,12 @@ impl Speaker {
             Note::Phase(phase) => info!(target: "anteroom::phase", phase = phase.label(), "phase"),
             Note::Paused => info!(target: "anteroom::paused", "accepting is paused; the kernel queues"),
             Note::Resumed => info!(target: "anteroom::resumed", "accepting goes on"),
+            Note::Order { lane, newest_first: true } => warn!(target: "anteroom::order", lane, newest_first = true,
+                "more comes than is served: newest first, and the hopeless are refused"),
+            Note::Order { lane, newest_first: false } => info!(target: "anteroom::order", lane, newest_first = false,
+                "the service keeps up: in the order of arrival again"),
+            Note::FewDescriptors { sockets } => warn!(target: "anteroom::descriptors", sockets,
+                "more connections are allowed than descriptors are left for: raise RLIMIT_NOFILE, or allow fewer"),
         }
     }
 
@@ -124,6 +134,7 @@ impl Speaker {
                         "connections are being refused");
                 }
             }
+            self.look_at_queue(index, listener);
             let Some(queue) = listener.queue else { continue };
             let new = self.new_since(Count::Drops(index), queue.drops.unwrap_or(0));
             if new > 0 {
@@ -134,6 +145,21 @@ impl Speaker {
         let new = self.new_since(Count::Lost, snapshot.events_lost);
         if new > 0 {
             warn!(target: "anteroom::events_lost", new, "the subscriber is slower than the events; counts are complete");
+        }
+    }
+
+    /// Says when connections stand in the kernel's queue, and why: because the service is full or
+    /// accepting is paused, as distinct from nobody calling `accept`.
+    fn look_at_queue(&mut self, index: usize, listener: &ListenerSnapshot) {
+        let depth = listener.queue.and_then(|queue| queue.depth).unwrap_or(0);
+        let now = (depth > 0).then_some((listener.accepting, listener.report.accepted));
+        let before = std::mem::replace(self.standing.entry(index).or_default(), now);
+        let (Some((accepting, accepted)), Some((accepting_before, accepted_before))) = (now, before) else { return };
+        // Where it accepts, a queue that is not empty at two looks may be two queues.
+        let stands = accepting == accepting_before && (accepting != Accepting::Yes || accepted == accepted_before);
+        if stands && self.rate(Kind::Standing(index)).is_some() {
+            warn!(target: "anteroom::standing", listener = listener.name, because = accepting.because(), depth,
+                "connections stand in the kernel's queue");
         }
     }
 
@@ -172,7 +198,7 @@ mod tests {
     use tracing::span::{Attributes, Id, Record};
     use tracing::{Event, Metadata, Subscriber};
 
-    use super::super::snapshot::{Distribution, ListenerSnapshot, Phase};
+    use super::super::snapshot::{Distribution, Phase};
     use super::*;
 
     /// Keeps the target of each event with its numbers.
@@ -225,6 +251,7 @@ mod tests {
         let one = ListenerSnapshot {
             name: "adopted".to_owned(),
             address: listener.local_addr().clone(),
+            accepting: Accepting::Yes,
             backlog: listener.backlog(),
             queue: Some(queue),
             report: Default::default(),
@@ -241,6 +268,9 @@ mod tests {
             paused: false,
             open: 0,
             waiting: 0,
+            silent: 0,
+            farewells: 0,
+            sources: 0,
             oldest_wait: None,
             listeners: vec![one],
             report: Default::default(),

@@ -4,13 +4,13 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anteroom_listener::Listeners;
 use tokio::runtime;
 use tower_service::Service;
 use tracing::Span;
 
 use super::dispatcher::{BoxError, Dispatcher};
 use super::driver;
+use super::lane::Lane;
 use super::running::Server;
 use super::start::{Common, start};
 use crate::accept::{Candidate, Filter, Verdict};
@@ -25,16 +25,16 @@ type StartLane = Box<dyn FnOnce(Arc<Core>, usize, &runtime::Handle, &Arc<Hooks>)
 pub struct ServerBuilder {
     common: Common,
     hooks: Hooks,
-    listeners: Vec<Listeners>,
+    places: Vec<Lane>,
     lanes: Vec<StartLane>,
 }
 
 impl fmt::Debug for ServerBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { common, listeners, .. } = self;
+        let Self { common, places, .. } = self;
         f.debug_struct("ServerBuilder")
             .field("common", common)
-            .field("listeners", listeners)
+            .field("lanes", places)
             .finish_non_exhaustive()
     }
 }
@@ -106,7 +106,7 @@ impl ServerBuilder {
         self
     }
 
-    /// Serves `listeners` with `service`. Each call has a lane of the waiting room and a dispatcher
+    /// Serves `listeners`, or a [`Lane`] of them, with `service`. Each call has a lane of the waiting room and a dispatcher
     /// of its own, so that no service is held up by another one that is not ready.
     ///
     /// The service is asked with `poll_ready` when a connection waits, and called when it is ready:
@@ -117,11 +117,11 @@ impl ServerBuilder {
     /// [`ServeError::Service`](crate::ServeError::Service). Errors and panics of single connections
     /// are counted and end nothing else.
     #[must_use]
-    pub fn serve<S>(mut self, listeners: impl Into<Listeners>, service: S) -> Self
+    pub fn serve<S>(mut self, listeners: impl Into<Lane>, service: S) -> Self
     where
         S: Service<Connection, Response = (), Error: Into<BoxError>, Future: Send + 'static> + Send + 'static,
     {
-        self.listeners.push(listeners.into());
+        self.places.push(listeners.into());
         self.lanes.push(Box::new(move |core, lane, runtime, hooks| {
             #[expect(
                 clippy::let_underscore_future,
@@ -136,12 +136,12 @@ impl ServerBuilder {
     ///
     /// # Errors
     /// [`StartError::NoRuntime`] outside a tokio runtime, [`StartError::NoDriver`] in one without I/O, [`StartError::NothingToServe`] without a
-    /// listener, [`StartError::Setting`] for a setting that cannot be meant,
+    /// listener, [`StartError::Config`] for settings that cannot be meant,
     /// [`StartError::Resources`] when a thread or a descriptor cannot be had.
     pub fn start(self) -> Result<Server, StartError> {
         driver::probe_io()?;
         let runtime = runtime::Handle::try_current().map_err(|_| StartError::NoRuntime)?;
-        let core = start(self.common, self.listeners)?;
+        let core = start(self.common, self.places)?;
         let hooks = Arc::new(self.hooks);
         for (lane, start_lane) in self.lanes.into_iter().enumerate() {
             start_lane(Arc::clone(&core), lane, &runtime, &hooks);

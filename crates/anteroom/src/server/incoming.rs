@@ -12,6 +12,7 @@ use anteroom_listener::{Address, AddressError, Listener, Listeners};
 use futures_core::Stream;
 
 use super::driver;
+use super::lane::Lane;
 use super::start::{Common, start};
 use crate::accept::{Candidate, Filter, Verdict};
 use crate::config::Config;
@@ -249,11 +250,11 @@ impl IncomingBuilder {
     ///
     /// # Errors
     /// As [`start`](Self::start).
-    pub fn start_each<const N: usize>(self, lanes: [Listeners; N]) -> Result<[Incoming; N], StartError> {
-        let mut lanes = Vec::from(lanes);
+    pub fn start_each<const N: usize>(self, lanes: [impl Into<Lane>; N]) -> Result<[Incoming; N], StartError> {
+        let mut lanes: Vec<Lane> = lanes.into_iter().map(Into::into).collect();
         if let Some(first) = lanes.first_mut() {
-            let given = std::mem::replace(first, Vec::new().into());
-            *first = self.listeners.into_iter().chain(given).collect();
+            let given = std::mem::take(&mut first.listeners);
+            first.listeners = self.listeners.into_iter().chain(given).collect();
         }
         let core = start(self.common, lanes)?;
         Ok(std::array::from_fn(|lane| Incoming {

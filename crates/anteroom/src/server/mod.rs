@@ -6,11 +6,13 @@ mod builder;
 mod dispatcher;
 mod driver;
 mod incoming;
+mod lane;
 mod running;
 mod service_fn;
 mod start;
 
 pub use self::builder::ServerBuilder;
 pub use self::incoming::{Incoming, IncomingBuilder};
+pub use self::lane::Lane;
 pub use self::running::Server;
 pub use self::service_fn::{ServiceFn, service_fn};

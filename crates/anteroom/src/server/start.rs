@@ -1,17 +1,20 @@
 //! Putting the parts together and setting them going.
 
 use std::collections::HashSet;
+use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::sync::Arc;
 
-use anteroom_listener::{Listeners, Poller};
+use anteroom_listener::{DescriptorLimit, Poller};
 use tokio::runtime;
 
 use super::driver;
+use super::lane::Lane;
 use crate::accept::{Acceptor, Filter, Parts, start_task, start_thread};
+use crate::admit::LaneRules;
 use crate::config::{AcceptOn, Config};
-use crate::gate::{Gate, Plan, Port};
-use crate::lifecycle::{Core, Life, StartError};
+use crate::gate::{Gate, Plan, Policy, Port};
+use crate::lifecycle::{Core, Life, Settings, StartError};
 use crate::observe::{Note, Notes, Phase, Subject, start_watch};
 
 /// What both builders gather.
@@ -25,12 +28,13 @@ pub(super) struct Common {
 
 /// Sets the acceptor going, and the watch. The takers may start afterwards: what comes meanwhile
 /// waits in the room.
-pub(super) fn start(common: Common, lanes: Vec<Listeners>) -> Result<Arc<Core>, StartError> {
+pub(super) fn start(common: Common, lanes: Vec<Lane>) -> Result<Arc<Core>, StartError> {
     let Common { config, filter, .. } = common;
-    config.check()?;
-    if lanes.is_empty() || lanes.iter().any(Listeners::is_empty) {
+    if lanes.is_empty() || lanes.iter().any(|lane| lane.listeners.is_empty()) {
         return Err(StartError::NothingToServe);
     }
+    let rules: Vec<_> = lanes.iter().map(|lane| lane.rules).collect();
+    config.check_with(&rules)?;
     let runtime = match config.accept_on {
         AcceptOn::Thread => None,
         AcceptOn::Task => {
@@ -40,7 +44,7 @@ pub(super) fn start(common: Common, lanes: Vec<Listeners>) -> Result<Arc<Core>, 
         }
     };
     let poller = Poller::new().map_err(|source| StartError::Resources { what: "the epoll set", source })?;
-    let core = assemble(config, lanes, poller);
+    let core = assemble(config, lanes, rules, poller);
     let parts = Parts {
         core: Arc::clone(&core),
         filter,
@@ -76,23 +80,37 @@ pub(super) fn start(common: Common, lanes: Vec<Listeners>) -> Result<Arc<Core>, 
     Ok(core)
 }
 
-fn assemble(config: Config, lanes: Vec<Listeners>, poller: Poller) -> Arc<Core> {
-    let lane_count = lanes.len();
-    let numbered = lanes.into_iter().enumerate();
+fn assemble(config: Config, lanes: Vec<Lane>, rules: Vec<LaneRules>, poller: Poller) -> Arc<Core> {
+    let numbered = lanes.into_iter().map(|lane| lane.listeners).enumerate();
     let mut ports: Vec<_> = numbered
         .flat_map(|(lane, listeners)| listeners.into_iter().map(move |listener| Port::new(listener, lane)))
         .collect();
     number_equal_names(&mut ports);
+    let sockets = config.descriptors.sockets(DescriptorLimit::of_process());
     let plan = Plan {
         ports: ports.into_iter().map(Arc::new).collect(),
-        lanes: lane_count,
-        limits: config.limits(),
-        judge: config.judge(),
-        refusal: config.refusal,
+        lanes: with_shares(rules.clone(), sockets),
+        rules: config.rules(sockets),
+        policy: Policy::of(&config, sockets),
+        seed: RandomState::new().hash_one(()),
         notes: Arc::new(Notes::default()),
         accept_on: config.accept_on,
     };
-    Arc::new(Core { gate: Arc::new(Gate::new(plan, poller)), life: Arc::new(Life::new()), config })
+    let gate = Arc::new(Gate::new(plan, poller));
+    if let Some(sockets) = sockets.filter(|&sockets| config.max_connections.is_some_and(|most| most > sockets)) {
+        gate.notes().leave(Note::FewDescriptors { sockets });
+    }
+    Arc::new(Core { gate, life: Arc::new(Life::new()), settings: Settings::new(config, rules, sockets) })
+}
+
+/// Where several lanes share the descriptors, each has some that no other takes.
+fn with_shares(mut lanes: Vec<LaneRules>, sockets: Option<usize>) -> Vec<LaneRules> {
+    let several = lanes.len() > 1;
+    let share = sockets.map_or(0, |sockets| (sockets / 8).min(16));
+    for lane in lanes.iter_mut().filter(|_| several) {
+        lane.set_aside = lane.set_aside.or(Some(share));
+    }
+    lanes
 }
 
 /// The listeners of one address have one name, unless they were given another: `name`, `name#2`, and

@@ -2,12 +2,24 @@
 //!
 //! Owns the defaults and the checks that settings do not contradict each other. Never acts on them.
 
+mod budget;
+mod check;
+mod refusal;
+
 use std::time::Duration;
 
-use crate::admit::{HalfClose, Judge, Limits, SilentClose};
-use crate::lifecycle::StartError;
+pub use self::budget::DescriptorBudget;
+pub use self::check::ConfigError;
+pub use self::refusal::{Farewell, Refusal, Reply};
+use crate::admit::{
+    Access, EarlyRefusal, FirstByte, HalfClose, Judge, Order, Prefix, Prefixes, Rate, Rules, Share, SilentClose,
+    WhenFull,
+};
 
 /// Every setting with its default. Builders take one with `config(..)`; their own setters override it.
+///
+/// All of them but [`accept_on`](Self::accept_on) and [`descriptors`](Self::descriptors) can be changed
+/// while a server runs, with [`Handle::reconfigure`](crate::Handle::reconfigure).
 ///
 /// It can be deserialized with the feature `serde`: unknown keys are an error, missing ones keep
 /// their default, durations are written as `"250ms"`.
@@ -31,16 +43,37 @@ pub struct Config {
     /// Connections of one lane (one service, or one `Incoming`) that may be handed out at the same
     /// time: no lane takes another's places. `None` (the default): as many as come.
     pub max_connections: Option<usize>,
-    /// Connections of one lane that may wait for its service at the same time (default 4,096). When
-    /// one more comes, the one that has waited longest in this lane is refused.
+    /// Connections of one lane that may wait beyond those for whom a place of `max_connections` is
+    /// free (default 4,096). 0: who finds no place is refused at once.
     ///
-    /// Every connection passes through the room, also those that are taken at once: this is the
-    /// largest burst that the acceptor may take in before the service's turn comes.
+    /// Every connection passes through the room, also those that are taken at once. Where
+    /// `max_connections` is `None` no place stands ready, and this is the largest burst that the
+    /// acceptor may take in before the service's turn comes.
     pub max_waiting: usize,
     /// A waiting connection is refused at this age, counted from its handshake, the time in the
     /// kernel's queue included (default 10 s).
     #[cfg_attr(feature = "serde", serde(with = "duration"))]
     pub max_wait: Duration,
+    /// What to do when no more can be let in (default: refuse who has waited longest).
+    pub when_full: WhenFull,
+    /// The order in which those who wait are served (default: of arrival, newest first in overload).
+    pub order: Order,
+    /// What one source may have (default: eight times the places that are still free).
+    pub share: Share,
+    /// If any, only these may come; the longer of two blocks counts, on whichever list it is.
+    pub allow: Vec<Prefix>,
+    /// These may not come: refused as [`Cause::Denied`](crate::Cause::Denied), before the filter is
+    /// asked.
+    pub deny: Vec<Prefix>,
+    /// How fast the connections of one lane are handed out (default: as fast as they are taken). The
+    /// others wait.
+    pub accept_rate: Option<Rate>,
+    /// Refuses some at random before the room is full (default: nobody).
+    pub refuse_early: Option<EarlyRefusal>,
+    /// Holds connections outside the service until they send something (default: no).
+    pub first_byte: Option<FirstByte>,
+    /// How many sockets the server may hold (default: what `RLIMIT_NOFILE` leaves).
+    pub descriptors: DescriptorBudget,
     /// Connections accepted from one listener before the next one has its turn (default 64).
     pub batch: usize,
     /// What to do with a peer that sent bytes and closed (default: serve for one second).
@@ -49,6 +82,8 @@ pub struct Config {
     pub silent_close: SilentClose,
     /// What the refused see (default: a reset).
     pub refusal: Refusal,
+    /// The bounds within which refused clients read a reply.
+    pub farewell: Farewell,
     /// What to do when `accept` fails for want of descriptors (default: pause).
     pub out_of_descriptors: OutOfDescriptors,
     /// How long accepting pauses after it failed for want of descriptors or memory (default 80 ms, so
@@ -81,17 +116,6 @@ pub enum AcceptOn {
     Task,
 }
 
-/// What a refused client sees.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize), serde(rename_all = "snake_case"))]
-#[non_exhaustive]
-pub enum Refusal {
-    /// A reset (RST): cheap, and unambiguous. On Unix sockets a close.
-    Reset,
-    /// A close: FIN, or RST where the client had sent something (`tcp(7)`).
-    Close,
-}
-
 /// What to do when `accept` fails with `EMFILE` or `ENFILE`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize), serde(rename_all = "snake_case"))]
@@ -104,19 +128,26 @@ pub enum OutOfDescriptors {
     Fail,
 }
 
-/// Longest pause of accepting: descriptors that somebody frees are to be used within this time.
-const LONGEST_PAUSE: Duration = Duration::from_millis(100);
-
 impl Default for Config {
     fn default() -> Self {
         Self {
             max_connections: None,
             max_waiting: 4096,
             max_wait: Duration::from_secs(10),
+            when_full: WhenFull::RefuseOldest,
+            order: Order::ADAPTIVE,
+            share: Share::default(),
+            allow: Vec::new(),
+            deny: Vec::new(),
+            accept_rate: None,
+            refuse_early: None,
+            first_byte: None,
+            descriptors: DescriptorBudget::Derived,
             batch: 64,
             half_close: HalfClose::Patience(Duration::from_secs(1)),
             silent_close: SilentClose::Drop,
             refusal: Refusal::Reset,
+            farewell: Farewell::default(),
             out_of_descriptors: OutOfDescriptors::Pause,
             pause: Duration::from_millis(80),
             drain_within: Duration::from_secs(30),
@@ -126,35 +157,36 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Whether the settings can be meant.
-    pub(crate) fn check(&self) -> Result<(), StartError> {
-        let wrong = |setting, problem| Err(StartError::Setting { setting, problem });
-        match self {
-            Self { max_connections: Some(0), .. } => wrong(
-                "max_connections",
-                "is 0: nobody could ever be served; use Handle::pause to hold a server back",
-            ),
-            Self { max_waiting: 0, .. } => {
-                wrong("max_waiting", "is 0: every connection passes through the waiting room; use at least 1")
-            }
-            Self { batch: 0, .. } => wrong("batch", "is 0: nothing would be accepted; use at least 1"),
-            Self { max_wait, .. } if max_wait.is_zero() => {
-                wrong("max_wait", "is 0: every connection would be too old at once")
-            }
-            Self { pause, .. } if pause.is_zero() || *pause > LONGEST_PAUSE => wrong(
-                "pause",
-                "must be above 0 (a loop that spins) and at most 100 ms (freed descriptors lie idle)",
-            ),
-            _ => Ok(()),
+    /// What the room obeys. `sockets` is what the descriptor budget came to.
+    pub(crate) fn rules(&self, sockets: Option<usize>) -> Rules {
+        let back_pressure = self.when_full == WhenFull::BackPressure;
+        let mut share = self.share.clone();
+        share.alpha = share.alpha.filter(|_| !back_pressure);
+        Rules {
+            max_connections: self.max_connections,
+            max_waiting: self.max_waiting,
+            max_wait: self.max_wait,
+            when_full: self.when_full,
+            order: if back_pressure { Order::Fifo } else { self.order },
+            refuse_early: self.refuse_early,
+            exempt: Prefixes::new(share.exempt.iter().map(|&prefix| (prefix, ()))),
+            share,
+            first_byte: self.first_byte,
+            accept_rate: self.accept_rate,
+            descriptors: sockets.map(|sockets| sockets - self.farewells(Some(sockets))),
         }
     }
 
-    pub(crate) fn limits(&self) -> Limits {
-        Limits {
-            max_connections: self.max_connections.unwrap_or(usize::MAX),
-            max_waiting: self.max_waiting,
-            max_wait: self.max_wait,
+    /// How many may be in the farewell stage. `sockets` is what the descriptor budget came to.
+    pub(crate) fn farewells(&self, sockets: Option<usize>) -> usize {
+        match self.refusal {
+            Refusal::Reply(_) => sockets.map_or(usize::MAX, |sockets| sockets / 4).min(self.farewell.max),
+            Refusal::Reset | Refusal::Close => 0,
         }
+    }
+
+    pub(crate) fn access(&self) -> Access {
+        Access::new(&self.allow, &self.deny)
     }
 
     pub(crate) fn judge(&self) -> Judge {
@@ -181,31 +213,19 @@ pub(crate) mod duration {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "serde"))]
 mod tests {
     use super::*;
 
-    fn refused(change: impl FnOnce(&mut Config)) -> String {
-        let mut config = Config::default();
-        change(&mut config);
-        config.check().expect_err("the settings cannot be meant").to_string()
-    }
-
-    #[test]
-    fn settings_that_cannot_be_meant_are_refused_by_name() {
-        assert!(Config::default().check().is_ok());
-        assert!(refused(|c| c.max_connections = Some(0)).contains("max_connections"));
-        assert!(refused(|c| c.max_waiting = 0).contains("max_waiting"));
-        assert!(refused(|c| c.batch = 0).contains("batch"));
-        assert!(refused(|c| c.max_wait = Duration::ZERO).contains("max_wait"));
-        assert!(refused(|c| c.pause = Duration::from_secs(1)).contains("pause"));
-    }
-
-    #[cfg(feature = "serde")]
     #[test]
     fn a_configuration_comes_from_text_and_refuses_unknown_keys() {
         let config: Config = serde_json::from_str(
-            r#"{"max_connections": 7, "max_wait": "250ms", "half_close": {"patience": "100ms"}, "accept_on": "task"}"#,
+            r#"{"max_connections": 7, "max_wait": "250ms", "half_close": {"patience": "100ms"}, "accept_on": "task",
+                "order": {"adaptive": {"target": "50ms", "interval": "1s", "give_up": "2s"}},
+                "share": {"alpha": null, "exempt": ["10.0.0.0/8"], "per_second": {"per_second": 5}},
+                "deny": ["2001:db8::/32"], "first_byte": {"within": "5s"}, "descriptors": {"fixed": 99},
+                "refuse_early": {"from": 10, "percent": 30, "full": 100}, "when_full": "refuse_oldest",
+                "refusal": {"reply": "BUSY"}, "farewell": {"max": 3}}"#,
         )
         .expect("all keys are known");
         assert_eq!(config.max_connections, Some(7));

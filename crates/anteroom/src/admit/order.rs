@@ -1,0 +1,139 @@
+//! The order in which the waiting are served: of arrival while healthy, newest first in overload.
+//!
+//! Owns the law by which one becomes the other. Never holds who waits.
+//!
+//! The law is CoDel's (RFC 8289, section 3.2): what tells a standing queue from a passing burst is the
+//! least wait of an interval. Here the least wait is that of whoever is served next in order, so it is
+//! enough to watch the oldest. What follows from it is adaptive LIFO (B. Maurer, "Fail at Scale", ACM
+//! Queue 13(8), 2015): in a standing queue the newest have the best chance that their client is still
+//! there when the answer comes.
+
+use std::time::{Duration, Instant};
+
+/// The order in which those who wait are served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Deserialize, serde::Serialize),
+    serde(rename_all = "snake_case", deny_unknown_fields)
+)]
+#[non_exhaustive]
+pub enum Order {
+    /// In the order of arrival, always.
+    Fifo,
+    /// In the order of arrival while the service keeps up. When the oldest has been waiting for more
+    /// than `target`, counted from its handshake, during a whole `interval`, newest first, and who has
+    /// waited for `give_up` is refused as [`Cause::Hopeless`](crate::Cause::Hopeless). When during a
+    /// whole interval nobody has waited that long, in the order of arrival again. The default, with
+    /// 100 ms, 100 ms and 1 s.
+    Adaptive {
+        /// A wait that is normal for this service; at least some times what one connection takes.
+        #[cfg_attr(feature = "serde", serde(with = "crate::config::duration"))]
+        target: Duration,
+        /// How long the wait must have been above the target, or not, before the order changes.
+        #[cfg_attr(feature = "serde", serde(with = "crate::config::duration"))]
+        interval: Duration,
+        /// How long a client is worth waiting for while newer ones are served before it. Well below
+        /// the clients' own patience: the answer takes time, too.
+        #[cfg_attr(feature = "serde", serde(with = "crate::config::duration"))]
+        give_up: Duration,
+    },
+}
+
+impl Order {
+    /// [`Order::Adaptive`] with its defaults.
+    pub const ADAPTIVE: Self = Self::Adaptive {
+        target: Duration::from_millis(100),
+        interval: Duration::from_millis(100),
+        give_up: Duration::from_secs(1),
+    };
+}
+
+/// One lane's state under the law.
+#[derive(Debug, Default)]
+pub(crate) struct Law {
+    newest_first: bool,
+    /// Since when what speaks for the other order has been seen at every look.
+    contrary_since: Option<Instant>,
+}
+
+impl Law {
+    pub(crate) fn is_newest_first(&self) -> bool {
+        self.newest_first
+    }
+
+    /// A look at the lane: `wait` is the oldest's, none when nobody waits. The time starts when a long
+    /// wait is seen, not when it began: a process that was stopped has had no chance to serve yet.
+    /// Says whether the order has changed.
+    pub(crate) fn look(&mut self, order: Order, wait: Option<Duration>, now: Instant) -> bool {
+        let Order::Adaptive { target, interval, .. } = order else {
+            self.contrary_since = None;
+            return std::mem::take(&mut self.newest_first);
+        };
+        let stands = wait.is_some_and(|wait| wait > target);
+        if stands == self.newest_first {
+            self.contrary_since = None;
+            return false;
+        }
+        let since = *self.contrary_since.get_or_insert(now);
+        if now.saturating_duration_since(since) < interval {
+            return false;
+        }
+        self.newest_first = stands;
+        self.contrary_since = None;
+        true
+    }
+
+    /// The age at which nobody is worth waiting for any more.
+    pub(crate) fn give_up(&self, order: Order) -> Option<Duration> {
+        match order {
+            Order::Adaptive { give_up, .. } if self.newest_first => Some(give_up),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LONG: Option<Duration> = Some(Duration::from_millis(101));
+    const SHORT: Option<Duration> = Some(Duration::from_millis(100));
+
+    fn at(start: Instant, millis: u64) -> Instant {
+        start + Duration::from_millis(millis)
+    }
+
+    #[test]
+    fn a_burst_changes_nothing_and_a_standing_queue_does() {
+        let start = Instant::now();
+        let mut law = Law::default();
+        assert!(!law.look(Order::ADAPTIVE, LONG, start));
+        assert!(!law.look(Order::ADAPTIVE, SHORT, at(start, 90)), "the burst is over");
+        assert!(!law.look(Order::ADAPTIVE, LONG, at(start, 110)));
+        assert!(!law.look(Order::ADAPTIVE, LONG, at(start, 209)));
+        assert!(law.look(Order::ADAPTIVE, LONG, at(start, 210)));
+        assert!(law.is_newest_first());
+        assert_eq!(law.give_up(Order::ADAPTIVE), Some(Duration::from_secs(1)));
+    }
+
+    #[test]
+    fn the_way_back_takes_a_whole_interval_too() {
+        let start = Instant::now();
+        let mut law = Law { newest_first: true, contrary_since: None };
+        assert!(!law.look(Order::ADAPTIVE, None, start));
+        assert!(!law.look(Order::ADAPTIVE, LONG, at(start, 50)), "it fills again");
+        assert!(!law.look(Order::ADAPTIVE, None, at(start, 60)));
+        assert!(law.look(Order::ADAPTIVE, SHORT, at(start, 160)));
+        assert_eq!((law.is_newest_first(), law.give_up(Order::ADAPTIVE)), (false, None));
+    }
+
+    #[test]
+    fn where_the_order_is_fixed_nothing_is_hopeless() {
+        let start = Instant::now();
+        let mut law = Law { newest_first: true, contrary_since: None };
+        assert!(law.look(Order::Fifo, LONG, start));
+        assert!(!law.look(Order::Fifo, LONG, at(start, 1_000)));
+        assert_eq!((law.is_newest_first(), law.give_up(Order::Fifo)), (false, None));
+    }
+}

@@ -1,0 +1,199 @@
+//! Who is let into the room, and who has to go for it.
+//!
+//! Owns the order in which the limits are asked: each is asked before anything is changed, so that no
+//! limit holds what another one refuses.
+
+use std::net::IpAddr;
+use std::time::Instant;
+
+use super::{Admission, Arrival, Entry, Room, Standing, Voice};
+use crate::admit::arena::Token;
+use crate::admit::cause::Cause;
+use crate::admit::lane::Lane;
+use crate::admit::line::Links;
+use crate::admit::prefix::SourceKey;
+use crate::admit::rules::{Rules, WhenFull};
+
+impl<T> Room<T> {
+    /// Lets a connection wait, or not.
+    pub(crate) fn arrive(&mut self, arrival: Arrival<T>, now: Instant) -> Admission<T> {
+        let Arrival { lane, age, from, voice, item } = arrival;
+        let at = self.since_start(now);
+        let standing = match voice {
+            Voice::Silent if self.rules.first_byte.is_some() => Standing::Silent,
+            _ => Standing::Waits,
+        };
+        let patience = match voice {
+            Voice::SpokeAndClosed(patience) => Some(patience),
+            Voice::Silent | Voice::Spoke => None,
+        };
+        let mut entry = Entry {
+            since: age.handshake,
+            accepted: age.accepted,
+            patience,
+            source: None,
+            links: Links::default(),
+            lane: u32::try_from(lane).unwrap_or(u32::MAX),
+            standing,
+            is_special: patience.is_some() || !self.is_in_order(lane, standing, age.handshake),
+            is_watched: standing == Standing::Silent,
+            item,
+        };
+        let (due, cause) = entry.due(&self.rules);
+        if due <= now {
+            return Admission::Refused(entry.item, cause);
+        }
+        let key = self.source(from);
+        let out = match self.make_room(lane, standing, key, at) {
+            Ok(out) => out,
+            Err(cause) => return Admission::Refused(entry.item, cause),
+        };
+        let evicted = out.and_then(|(token, cause)| Some((self.end(token, now)?, cause)));
+        let rate = self.rules.share.per_second;
+        if let Some(lane) = self.lanes.get_mut(lane) {
+            entry.source = key.and_then(|key| lane.sources.hold(key, rate.as_ref(), at));
+        }
+        let special = entry.is_special;
+        let token = self.entries.insert(entry);
+        if special {
+            self.special.insert((due, token));
+        }
+        self.stand(lane, standing, token);
+        self.look(lane, now);
+        match (standing, evicted) {
+            (Standing::Silent, evicted) => Admission::Silent(token, evicted),
+            (Standing::Waits, Some((item, cause))) => Admission::WaitsInsteadOf(item, cause),
+            (Standing::Waits, None) => Admission::Waits,
+        }
+    }
+
+    /// Whether one more may come to stand there, and who has to go for it. A source that holds too much
+    /// may have its newcomer change places with its own oldest, if that stands first: a source that is
+    /// alone is served like one among many.
+    fn make_room(
+        &mut self,
+        lane: usize,
+        standing: Standing,
+        key: Option<SourceKey>,
+        at: u64,
+    ) -> Result<Option<(Token, Cause)>, Cause> {
+        let of = self.lanes.get(lane).ok_or(Cause::Closed)?;
+        let rules = &self.rules;
+        let (line, is_full, cause) = match standing {
+            Standing::Waits => (&of.waiting, of.is_waiting_full(rules), Cause::Full),
+            Standing::Silent => (&of.silent, of.is_silent_full(rules), Cause::Silent),
+        };
+        let has_socket = self.spare_sockets(lane).is_none_or(|spare| spare > 0);
+        if let Some(source) = key.and_then(|key| of.sources.find(key)) {
+            if rules.share.per_second.is_some_and(|rate| !of.sources.is_free(source, &rate, at)) {
+                return Err(Cause::Rate);
+            }
+            if !self.has_share(lane, source) {
+                let head = line.oldest();
+                let is_own = head.and_then(|head| self.entries.get(head)?.source) == Some(source);
+                let cause = if is_full && standing == Standing::Waits { cause } else { Cause::Share };
+                return head.filter(|_| is_own).map(|head| Some((head, cause))).ok_or(Cause::Share);
+            }
+        }
+        if let (Standing::Waits, Some(early)) = (standing, rules.refuse_early) {
+            if early.refuses(of.queued(rules), &mut self.dice) {
+                return Err(Cause::Early);
+            }
+        }
+        let head = line.oldest();
+        match rules.when_full {
+            // The acceptor asks for vacancies: it is never more than one too many, and that one is in hand.
+            WhenFull::BackPressure => Ok(None),
+            WhenFull::RefuseOldest if is_full => head.map(|head| Some((head, cause))).ok_or(cause),
+            WhenFull::RefuseOldest if has_socket => Ok(None),
+            WhenFull::RefuseOldest => {
+                let head = of.silent.oldest().or(of.waiting.oldest());
+                head.map(|head| Some((head, Cause::Resources))).ok_or(Cause::Resources)
+            }
+        }
+    }
+
+    /// Whether a source may take another place.
+    fn has_share(&self, lane: usize, source: Token) -> bool {
+        let Some(of) = self.lanes.get(lane) else { return true };
+        let share = &self.rules.share;
+        let held = of.sources.held(source);
+        if share.max_per_source.is_some_and(|most| held >= most) {
+            return false;
+        }
+        let free = of.free(&self.rules).into_iter().chain(self.spare_sockets(lane)).min();
+        match (share.alpha, free) {
+            (Some(alpha), Some(free)) => held <= free.saturating_mul(alpha as usize),
+            _ => true,
+        }
+    }
+
+    fn source(&self, from: Option<IpAddr>) -> Option<SourceKey> {
+        let Rules { share, exempt, .. } = &self.rules;
+        let from = from.filter(|_| share.is_limited())?;
+        exempt.longest(from).is_none().then(|| share.grain().key(from))
+    }
+
+    /// Sockets that this lane may still have, of those that all share. `None`: there is no end of them.
+    fn spare_sockets(&self, lane: usize) -> Option<usize> {
+        let budget = self.rules.descriptors?;
+        let others = self.lanes.iter().enumerate().filter(|&(number, _)| number != lane);
+        let set_aside: usize = others.map(|(_, other)| other.unused()).sum();
+        let held: usize = self.lanes.iter().map(Lane::held).sum();
+        Some(budget.saturating_sub(held).saturating_sub(set_aside))
+    }
+
+    /// Whether whoever stands last there is older: then the line is in the order of its deadlines.
+    fn is_in_order(&self, lane: usize, standing: Standing, since: Instant) -> bool {
+        let line = self.lanes.get(lane).map(|lane| match standing {
+            Standing::Waits => &lane.waiting,
+            Standing::Silent => &lane.silent,
+        });
+        let newest = line.and_then(|line| self.entries.get(line.newest()?));
+        newest.is_none_or(|newest| newest.since <= since)
+    }
+
+    fn stand(&mut self, lane: usize, standing: Standing, token: Token) {
+        let Some(lane) = self.lanes.get_mut(lane) else { return };
+        match standing {
+            Standing::Waits => lane.queue(&mut self.entries, token),
+            Standing::Silent => lane.silent.push(&mut self.entries, token),
+        }
+    }
+
+    pub(crate) fn is_silent(&self, token: Token) -> bool {
+        self.entries.get(token).is_some_and(|entry| entry.standing == Standing::Silent)
+    }
+
+    /// A silent one has sent its first byte, and is not watched any more: from now on it waits, and its
+    /// wait counts from now. Somebody may be refused for it, or itself.
+    pub(crate) fn speak(&mut self, token: Token, now: Instant) -> Option<(T, Cause)> {
+        let entry = self.entries.get_mut(token).filter(|entry| entry.standing == Standing::Silent)?;
+        entry.is_watched = false;
+        let lane = entry.lane as usize;
+        let of = self.lanes.get(lane)?;
+        let is_full = self.rules.when_full == WhenFull::RefuseOldest && of.is_waiting_full(&self.rules);
+        // Where nobody may wait, and no place stands ready, it is itself the one.
+        let out = is_full.then(|| of.waiting.oldest().unwrap_or(token));
+        let refused = out.and_then(|out| self.end(out, now)).map(|item| (item, Cause::Full));
+        self.stand_up(token, now);
+        self.look(lane, now);
+        refused
+    }
+
+    /// From silent to waiting.
+    fn stand_up(&mut self, token: Token, now: Instant) {
+        let Some(entry) = self.entries.get_mut(token) else { return };
+        if entry.is_special {
+            self.special.remove(&(entry.due(&self.rules).0, token));
+        }
+        entry.standing = Standing::Waits;
+        entry.since = now;
+        entry.is_special = false;
+        let lane = entry.lane as usize;
+        if let Some(lane) = self.lanes.get_mut(lane) {
+            lane.silent.unlink(&mut self.entries, token);
+            lane.queue(&mut self.entries, token);
+        }
+    }
+}

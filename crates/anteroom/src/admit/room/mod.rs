@@ -1,0 +1,293 @@
+//! The waiting room: who stands in it, since when, until when, and who may go in next.
+//!
+//! Owns every waiting entry, the number of places taken, and every deadline. Never reads a clock,
+//! touches a socket, wakes anybody or counts: it returns what is to be done.
+//!
+//! No step searches: an arrival, a departure and a refusal cost the same however many wait.
+
+mod arrival;
+mod ending;
+mod taking;
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use crate::admit::arena::{Arena, Token};
+use crate::admit::cause::Cause;
+use crate::admit::early::Dice;
+use crate::admit::lane::Lane;
+use crate::admit::line::{Linked, Links};
+use crate::admit::prefix::SourceKey;
+use crate::admit::rules::{LaneRules, Rules, WhenFull};
+use crate::admit::share::MOST_SOURCES;
+
+/// When a connection's handshake ended, and when it was accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Age {
+    pub(crate) handshake: Instant,
+    pub(crate) accepted: Instant,
+}
+
+impl Age {
+    /// Of a connection that is accepted now and has waited in the kernel for so long, if that is known.
+    pub(crate) fn accepted(now: Instant, kernel_wait: Option<Duration>) -> Self {
+        let handshake = kernel_wait.and_then(|wait| now.checked_sub(wait)).unwrap_or(now);
+        Self { handshake, accepted: now }
+    }
+
+    pub(crate) fn since_handshake(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.handshake)
+    }
+}
+
+/// Whether a client has sent anything yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Voice {
+    Silent,
+    Spoke,
+    /// It spoke and closed its side: past this age it is refused as probably left.
+    SpokeAndClosed(Duration),
+}
+
+/// A connection that asks to wait.
+#[derive(Debug)]
+pub(crate) struct Arrival<T> {
+    pub(crate) lane: usize,
+    pub(crate) age: Age,
+    /// Where it comes from; `None` for those who have no source.
+    pub(crate) from: Option<IpAddr>,
+    pub(crate) voice: Voice,
+    pub(crate) item: T,
+}
+
+/// The room's answer to an [`Arrival`].
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Admission<T> {
+    Waits,
+    /// It waits, and another one is refused for it.
+    WaitsInsteadOf(T, Cause),
+    /// It stays outside until it speaks, under this name; somebody may be refused for it.
+    Silent(Token, Option<(T, Cause)>),
+    Refused(T, Cause),
+}
+
+/// A place that was taken: to be given back with [`Room::release`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) lane: usize,
+    source: Option<Token>,
+}
+
+/// The room's answer to somebody who can serve one more.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Take<T> {
+    /// Hand this one out: a place is taken for it.
+    Ready {
+        item: T,
+        place: Place,
+        /// It was given out by [`Room::next_to_watch`], or was silent: somebody watches its socket.
+        is_watched: bool,
+    },
+    /// This one is past its time: refuse it, and ask again.
+    Late(T, Cause),
+    /// Nobody waits in this lane.
+    Empty,
+    /// Somebody waits, but no more may be handed out at the moment.
+    NoPlace,
+}
+
+/// What one does in the room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    Waits,
+    Silent,
+}
+
+#[derive(Debug)]
+struct Entry<T> {
+    /// What its wait is counted from: the handshake, or the first byte of one who was silent.
+    since: Instant,
+    accepted: Instant,
+    patience: Option<Duration>,
+    source: Option<Token>,
+    links: Links,
+    lane: u32,
+    standing: Standing,
+    /// It is due before somebody who stands before it, so it is in [`Room::special`].
+    is_special: bool,
+    is_watched: bool,
+    item: T,
+}
+
+impl<T> Linked for Entry<T> {
+    fn links(&self) -> Links {
+        self.links
+    }
+
+    fn links_mut(&mut self) -> &mut Links {
+        &mut self.links
+    }
+}
+
+impl<T> Entry<T> {
+    /// When it is refused, and for what.
+    fn due(&self, rules: &Rules) -> (Instant, Cause) {
+        if self.standing == Standing::Silent {
+            let within = rules.first_byte.map_or(Duration::ZERO, |stage| stage.within);
+            return (later(self.since, within), Cause::Silent);
+        }
+        match self.patience {
+            Some(patience) if patience < rules.max_wait => {
+                (later(self.since, patience), Cause::ProbablyLeft)
+            }
+            _ => (later(self.since, rules.max_wait), Cause::TooOld),
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Room<T> {
+    rules: Rules,
+    lanes: Vec<Lane>,
+    entries: Arena<Entry<T>>,
+    /// Those whose turn to be refused is not that of their place in their line: clients that sent and
+    /// closed, and those from another listener's queue.
+    special: BTreeSet<(Instant, Token)>,
+    start: Instant,
+    dice: Dice,
+}
+
+impl<T> Room<T> {
+    pub(crate) fn new(lanes: &[LaneRules], rules: Rules, start: Instant, seed: u64) -> Self {
+        let most_sources = MOST_SOURCES / lanes.len().max(1);
+        Self {
+            rules,
+            lanes: lanes.iter().map(|&own| Lane::new(own, most_sources)).collect(),
+            entries: Arena::new(),
+            special: BTreeSet::new(),
+            start,
+            dice: Dice::new(seed),
+        }
+    }
+
+    /// From now on these rules hold. Nobody is thrown out for it: who is beyond a bound that has become
+    /// smaller stays, and nobody takes the place.
+    pub(crate) fn set_rules(&mut self, rules: Rules, now: Instant) {
+        self.rules = rules;
+        let special = self.entries.iter().filter(|(_, entry)| entry.is_special);
+        self.special = special.map(|(token, entry)| (entry.due(&self.rules).0, token)).collect();
+        if self.rules.first_byte.is_none() {
+            for lane in 0..self.lanes.len() {
+                while let Some(token) = self.lanes.get(lane).and_then(|lane| lane.silent.oldest()) {
+                    self.stand_up(token, now);
+                }
+            }
+        }
+        for lane in 0..self.lanes.len() {
+            self.look(lane, now);
+        }
+    }
+
+    /// Places taken, over all lanes.
+    pub(crate) fn open(&self) -> usize {
+        self.lanes.iter().map(|lane| lane.open).sum()
+    }
+
+    /// Connections in the room, waiting or silent, over all lanes.
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Of them, those that have not sent their first byte.
+    pub(crate) fn silent(&self) -> usize {
+        self.lanes.iter().map(|lane| lane.silent.len()).sum()
+    }
+
+    /// Sources that are known, over all lanes.
+    pub(crate) fn sources(&self) -> usize {
+        self.lanes.iter().map(|lane| lane.sources.len()).sum()
+    }
+
+    pub(crate) fn waiting_in(&self, lane: usize) -> usize {
+        self.lanes.get(lane).map_or(0, |lane| lane.waiting.len())
+    }
+
+    /// Connections of a lane in the room, waiting or silent.
+    pub(crate) fn standing_in(&self, lane: usize) -> usize {
+        self.lanes.get(lane).map_or(0, |lane| lane.waiting.len() + lane.silent.len())
+    }
+
+    /// How many more may be accepted for a lane without anybody being refused for it; see
+    /// [`WhenFull::BackPressure`].
+    pub(crate) fn vacancies(&self, lane: usize) -> usize {
+        let sockets = self.spare_sockets(lane).unwrap_or(usize::MAX);
+        self.lanes.get(lane).map_or(0, |lane| lane.vacancies(&self.rules, sockets))
+    }
+
+    /// When the oldest of all began to wait, or to be silent.
+    pub(crate) fn oldest(&self) -> Option<Instant> {
+        let heads = self.lanes.iter().flat_map(|lane| [lane.waiting.oldest(), lane.silent.oldest()]);
+        heads.flatten().filter_map(|token| Some(self.entries.get(token)?.since)).min()
+    }
+
+    /// Lanes whose order has changed since the last call, and whether it is newest first now.
+    pub(crate) fn reordered(&mut self) -> impl Iterator<Item = (usize, bool)> {
+        let lanes = self.lanes.iter_mut().enumerate();
+        lanes
+            .filter(|(_, lane)| lane.is_reordered)
+            .map(|(number, lane)| {
+                lane.is_reordered = false;
+                (number, lane.law.is_newest_first())
+            })
+    }
+
+    /// Looks how long the oldest of a lane has waited, for the law of its order.
+    fn look(&mut self, lane: usize, now: Instant) {
+        let Some(lane) = self.lanes.get_mut(lane) else { return };
+        let oldest = lane.waiting.oldest().and_then(|token| self.entries.get(token));
+        let wait = oldest.map(|entry| now.saturating_duration_since(entry.since));
+        lane.is_reordered |= lane.law.look(self.rules.order, wait, now);
+    }
+
+    /// Takes one out for good: its source gets back what it held.
+    fn end(&mut self, token: Token, now: Instant) -> Option<T> {
+        let entry = self.remove(token)?;
+        let at = self.since_start(now);
+        if let (Some(source), Some(lane)) = (entry.source, self.lanes.get_mut(entry.lane as usize)) {
+            lane.sources.let_go(source, at);
+        }
+        Some(entry.item)
+    }
+
+    fn remove(&mut self, token: Token) -> Option<Entry<T>> {
+        let entry = self.entries.get(token)?;
+        let (lane, standing) = (entry.lane as usize, entry.standing);
+        if entry.is_special {
+            self.special.remove(&(entry.due(&self.rules).0, token));
+        }
+        if let Some(lane) = self.lanes.get_mut(lane) {
+            match standing {
+                Standing::Waits => lane.unqueue(&mut self.entries, token),
+                Standing::Silent => {
+                    lane.silent.unlink(&mut self.entries, token);
+                }
+            }
+        }
+        self.entries.remove(token)
+    }
+
+    fn since_start(&self, now: Instant) -> u64 {
+        u64::try_from(now.saturating_duration_since(self.start).as_nanos()).unwrap_or(u64::MAX)
+    }
+}
+
+/// Where "for ever" was asked for, a century stands for it: an `Instant` has an end.
+const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+
+fn later(start: Instant, by: Duration) -> Instant {
+    start.checked_add(by.min(FOR_EVER)).unwrap_or(start)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,252 @@
+//! What one source may have: a share of the places, a number of them, so many in a second.
+//!
+//! Owns the table of sources of one lane, which is bounded whatever comes. Never knows a connection.
+//!
+//! The share is a dynamic threshold, as switches use it for their buffers (A. Choudhury, E. Hahne,
+//! "Dynamic Queue Length Thresholds for Shared-Memory Packet Switches", IEEE/ACM Transactions on
+//! Networking 6(2), 1998): who holds much has to leave something free, however much that is, and who
+//! holds nothing always gets in.
+
+use std::collections::HashMap;
+
+use super::arena::{Arena, Token};
+use super::line::{Line, Linked, Links};
+use super::prefix::{Grain, Prefix, SourceKey};
+use super::rate::{Meter, Rate};
+
+/// What one source, a client's network, may have of a lane. Unix sockets have no source and are never
+/// held to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Deserialize, serde::Serialize),
+    serde(default, deny_unknown_fields)
+)]
+#[non_exhaustive]
+pub struct Share {
+    /// A source may take another place, open or waiting, only while it holds at most this many times
+    /// the places that are still free (default 8: a source alone gets eight ninths of them). `None`:
+    /// whatever it likes. Not in force with [`WhenFull::BackPressure`](crate::WhenFull::BackPressure).
+    pub alpha: Option<u32>,
+    /// Connections that a source may have at the same time, open and waiting (default: any number).
+    pub max_per_source: Option<usize>,
+    /// New connections of a source per second (default: any number). It has no ramp.
+    pub per_second: Option<Rate>,
+    /// Leading bits of an IPv4 address that make a source (default 32).
+    pub v4_prefix: u8,
+    /// Leading bits of an IPv6 address that make a source (default 64: what one customer is given at
+    /// least). Mapped IPv4 addresses count as IPv4.
+    pub v6_prefix: u8,
+    /// Who is never held to a share: the proxies in front of the server, for example.
+    pub exempt: Vec<Prefix>,
+}
+
+impl Default for Share {
+    fn default() -> Self {
+        Self {
+            alpha: Some(8),
+            max_per_source: None,
+            per_second: None,
+            v4_prefix: 32,
+            v6_prefix: 64,
+            exempt: Vec::new(),
+        }
+    }
+}
+
+impl Share {
+    /// No source is told from another.
+    #[must_use]
+    pub fn unlimited() -> Self {
+        Self { alpha: None, ..Self::default() }
+    }
+
+    pub(crate) fn grain(&self) -> Grain {
+        Grain { v4: self.v4_prefix, v6: self.v6_prefix }
+    }
+
+    /// Whether anything is asked of sources.
+    pub(crate) fn is_limited(&self) -> bool {
+        self.alpha.is_some() || self.max_per_source.is_some() || self.per_second.is_some()
+    }
+}
+
+/// Sources that are known at the same time, over all lanes. Those beyond are not told apart: an
+/// attacker with so many has no need of another's share.
+pub(crate) const MOST_SOURCES: usize = 57_344;
+
+/// Sources that wait for nothing but to be forgotten, forgotten per newcomer.
+const FORGET_AT_ONCE: usize = 2;
+
+#[derive(Debug)]
+struct Source {
+    key: SourceKey,
+    /// Connections, open and waiting.
+    held: u32,
+    meter: Meter,
+    /// Among those that hold nothing and are remembered for their rate.
+    links: Links,
+}
+
+impl Linked for Source {
+    fn links(&self) -> Links {
+        self.links
+    }
+
+    fn links_mut(&mut self) -> &mut Links {
+        &mut self.links
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Sources {
+    by_key: HashMap<SourceKey, Token>,
+    sources: Arena<Source>,
+    /// Who holds nothing, in the order in which they gave back their last.
+    idle: Line,
+    most: usize,
+}
+
+impl Sources {
+    pub(crate) fn new(most: usize) -> Self {
+        Self { by_key: HashMap::new(), sources: Arena::new(), idle: Line::default(), most }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.sources.len()
+    }
+
+    pub(crate) fn find(&self, key: SourceKey) -> Option<Token> {
+        self.by_key.get(&key).copied()
+    }
+
+    pub(crate) fn held(&self, source: Token) -> usize {
+        self.sources.get(source).map_or(0, |source| source.held as usize)
+    }
+
+    pub(crate) fn is_free(&self, source: Token, rate: &Rate, at: u64) -> bool {
+        self.sources.get(source).is_none_or(|source| source.meter.is_free(rate, at))
+    }
+
+    /// One more for the source of that key. `None`: the table is full of sources that hold something,
+    /// and this one is not counted.
+    pub(crate) fn hold(&mut self, key: SourceKey, rate: Option<&Rate>, at: u64) -> Option<Token> {
+        let token = match self.find(key) {
+            Some(token) => token,
+            None => self.enter(key, at)?,
+        };
+        if self.held(token) == 0 {
+            self.idle.unlink(&mut self.sources, token);
+        }
+        let source = self.sources.get_mut(token)?;
+        source.held = source.held.saturating_add(1);
+        if let Some(rate) = rate {
+            source.meter.pass(rate, at);
+        }
+        Some(token)
+    }
+
+    /// One less for a source.
+    pub(crate) fn let_go(&mut self, token: Token, at: u64) {
+        let Some(source) = self.sources.get_mut(token) else { return };
+        debug_assert!(source.held > 0, "a source gave back what it did not hold");
+        source.held = source.held.saturating_sub(1);
+        if source.held > 0 {
+            return;
+        }
+        let is_blank = source.meter.is_blank(at);
+        self.idle.push(&mut self.sources, token);
+        if is_blank {
+            self.forget(token);
+        }
+    }
+
+    /// A source that holds nothing yet, among the idle.
+    fn enter(&mut self, key: SourceKey, at: u64) -> Option<Token> {
+        for _ in 0..FORGET_AT_ONCE {
+            let Some(oldest) = self.idle.oldest() else { break };
+            let is_blank = self.sources.get(oldest).is_some_and(|source| source.meter.is_blank(at));
+            if !is_blank && self.len() < self.most {
+                break;
+            }
+            self.forget(oldest);
+        }
+        if self.len() >= self.most {
+            return None;
+        }
+        let source = Source { key, held: 0, meter: Meter::default(), links: Links::default() };
+        let token = self.sources.insert(source);
+        self.by_key.insert(key, token);
+        self.idle.push(&mut self.sources, token);
+        Some(token)
+    }
+
+    fn forget(&mut self, token: Token) {
+        self.idle.unlink(&mut self.sources, token);
+        if let Some(source) = self.sources.remove(token) {
+            self.by_key.remove(&source.key);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{IpAddr, Ipv4Addr};
+
+    use super::*;
+
+    const SECOND: u64 = 1_000_000_000;
+
+    fn key(number: u32) -> SourceKey {
+        Share::default().grain().key(IpAddr::V4(Ipv4Addr::from_bits(number)))
+    }
+
+    #[test]
+    fn who_has_given_everything_back_is_forgotten() {
+        let mut sources = Sources::new(9);
+        let token = sources.hold(key(1), None, 0).unwrap();
+        assert_eq!(sources.hold(key(1), None, 0), Some(token));
+        sources.let_go(token, 0);
+        assert_eq!((sources.held(token), sources.len()), (1, 1));
+        sources.let_go(token, 0);
+        assert_eq!((sources.find(key(1)), sources.len()), (None, 0));
+    }
+
+    #[test]
+    fn a_rate_is_remembered_as_long_as_it_matters() {
+        let rate = Rate::per_second(1);
+        let mut sources = Sources::new(9);
+        let token = sources.hold(key(1), Some(&rate), 0).unwrap();
+        sources.let_go(token, 0);
+        assert!(!sources.is_free(sources.find(key(1)).unwrap(), &rate, SECOND / 2));
+        assert!(sources.is_free(token, &rate, SECOND));
+        let other = sources.hold(key(2), Some(&rate), SECOND).unwrap();
+        assert_eq!((sources.find(key(1)), sources.find(key(2))), (None, Some(other)));
+    }
+
+    #[test]
+    fn a_million_sources_stay_within_the_bound_and_push_out_only_who_holds_nothing() {
+        let rate = Rate::per_second(1);
+        let mut sources = Sources::new(1_000);
+        let kept = sources.hold(key(0), Some(&rate), 0).unwrap();
+        for number in 1..1_000_000 {
+            let at = u64::from(number);
+            let token = sources.hold(key(number), Some(&rate), at).expect("an idle one makes room");
+            sources.let_go(token, at);
+            assert!(sources.len() <= 1_000);
+        }
+        assert_eq!(sources.find(key(0)), Some(kept));
+    }
+
+    #[test]
+    fn a_table_full_of_holders_counts_no_newcomer_and_loses_nobody() {
+        let mut sources = Sources::new(2);
+        let first = sources.hold(key(1), None, 0).unwrap();
+        sources.hold(key(2), None, 0).unwrap();
+        assert_eq!(sources.hold(key(3), None, 0), None);
+        assert_eq!(sources.hold(key(1), None, 0), Some(first));
+        sources.let_go(first, 0);
+        sources.let_go(first, 0);
+        assert!(sources.hold(key(3), None, 0).is_some());
+    }
+}

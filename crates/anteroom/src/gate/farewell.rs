@@ -1,0 +1,151 @@
+//! The farewell: refused clients that are given time to read why.
+//!
+//! Owns the sockets of the refused from the reply to their close: at most so many, for so long, with so
+//! many bytes read away each. Who is in here has been counted as refused already, and can neither wait
+//! nor be served again.
+//!
+//! A close with unread bytes in the socket is a reset, which destroys the reply on its way
+//! (`tcp_close` in the kernel's `net/ipv4/tcp.c`); so the reply is written, the sending side shut, and
+//! what the client has sent is thrown away until it closes.
+
+use std::collections::BTreeSet;
+use std::io::{self, IoSlice};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use anteroom_listener::{Poller, Stream, discard_now, half_close, write_now};
+
+use crate::admit::{Arena, Token};
+use crate::config::{Farewell, Reply};
+
+/// Tokens of the leaving in the epoll set carry this bit, and not that of the open.
+pub(super) const FAREWELL_BIT: u64 = 1 << 61;
+
+#[derive(Debug, Default)]
+pub(super) struct Farewells(Mutex<Leaving>);
+
+#[derive(Debug, Default)]
+struct Leaving {
+    streams: Arena<OnTheirWay>,
+    due: BTreeSet<(Instant, Token)>,
+    /// Nobody keeps time for them any more.
+    over: bool,
+}
+
+#[derive(Debug)]
+struct OnTheirWay {
+    stream: Stream,
+    due: Instant,
+    /// Bytes that may still be read away.
+    bytes: usize,
+}
+
+/// What became of one who was to be bidden farewell.
+#[derive(Debug)]
+pub(super) enum Bidden {
+    /// It reads, or has left already.
+    Goodbye,
+    /// As [`Bidden::Goodbye`], and it is the first that has to be let go by time.
+    FirstToBeLetGo,
+    /// There is no room in this stage, or no reply could be written.
+    Refused(Stream),
+}
+
+impl Farewells {
+    pub(super) fn len(&self) -> usize {
+        self.lock().streams.len()
+    }
+
+    /// Replies, and lets the client read that. `most` is how many may be in here.
+    pub(super) fn bid(
+        &self,
+        poller: &Poller,
+        stream: Stream,
+        reply: &Reply,
+        bounds: Farewell,
+        most: usize,
+        now: Instant,
+    ) -> Bidden {
+        let mut leaving = self.lock();
+        if leaving.over || leaving.streams.len() >= most {
+            return Bidden::Refused(stream);
+        }
+        let reply = reply.as_bytes();
+        match write_now(&stream, &[IoSlice::new(reply)]) {
+            Ok(written) if written == reply.len() => {}
+            _ => return Bidden::Refused(stream),
+        }
+        // Who has reset the connection meanwhile is seen to have left below.
+        let _gone_already = half_close(&stream);
+        let Some(bytes) = throw_away(&stream, bounds.bytes) else { return Bidden::Goodbye };
+        let due = now.checked_add(bounds.within).unwrap_or(now);
+        let token = leaving.streams.insert(OnTheirWay { stream, due, bytes });
+        leaving.due.insert((due, token));
+        let is_first = leaving.due.first().is_some_and(|&(_, first)| first == token);
+        let watched = leaving
+            .streams
+            .get(token)
+            .map(|one| poller.watch_bytes(&one.stream, token.to_bits() | FAREWELL_BIT));
+        // One that cannot be watched is let go by time.
+        let _unwatched = watched;
+        if is_first { Bidden::FirstToBeLetGo } else { Bidden::Goodbye }
+    }
+
+    /// The client has sent more, or closed.
+    pub(super) fn stir(&self, token: Token) {
+        let mut leaving = self.lock();
+        let Some(one) = leaving.streams.get_mut(token) else { return };
+        match throw_away(&one.stream, one.bytes) {
+            Some(bytes) => one.bytes = bytes,
+            None => leaving.let_go(token),
+        }
+    }
+
+    /// Closes whose time is over. Says when to come again.
+    pub(super) fn tend(&self, now: Instant) -> Option<Instant> {
+        let mut leaving = self.lock();
+        while let Some(&(due, token)) = leaving.due.first() {
+            if due > now {
+                return Some(due);
+            }
+            leaving.let_go(token);
+        }
+        None
+    }
+
+    /// Nobody keeps time for them any more: they are closed, and nobody is bidden farewell again.
+    pub(super) fn close(&self) {
+        let mut leaving = self.lock();
+        leaving.over = true;
+        leaving.due.clear();
+        leaving.streams = Arena::new();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Leaving> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Leaving {
+    fn let_go(&mut self, token: Token) {
+        if let Some(one) = self.streams.remove(token) {
+            self.due.remove(&(one.due, token));
+        }
+    }
+}
+
+/// Reads away what is there. Gives how much more may be; `None` when there is nothing to wait for: the
+/// client has closed, or has sent too much.
+fn throw_away(stream: &Stream, most: usize) -> Option<usize> {
+    let mut left = most;
+    while left > 0 {
+        match discard_now(stream, left) {
+            Ok(0) => return None,
+            Ok(read) => left = left.saturating_sub(read),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Some(left),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(_) => return None,
+        }
+    }
+    None
+}
