@@ -12,6 +12,7 @@
 //! - `Selector`, `Alarm`, `Notices`: what a poller sleeps on, what wakes it, and what it is told.
 
 mod poll;
+mod stream;
 
 #[cfg(all(target_os = "linux", not(anteroom_portable)))]
 mod linux;
@@ -29,6 +30,7 @@ pub(crate) use platform::{
     Alarm, Notices, PEER_INTEREST, Selector, accept, drops, options, peer_sign, somaxconn, tcp_info,
 };
 pub(crate) use poll::{PollSet, Ready};
+pub(crate) use stream::unread_bytes;
 
 /// The flag of send(2) by which a peer that has gone is an error and no signal; Apple's systems have a socket option for
 /// that, which the standard library sets.
