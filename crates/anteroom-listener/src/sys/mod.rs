@@ -77,6 +77,8 @@ pub(crate) enum Interest {
     Paused,
     /// That the peer hung up, once for each way of it.
     HangUp,
+    /// That too, and that bytes came, once for each arrival.
+    Bytes,
 }
 
 /// One thing that a [`Selector`] was told.
