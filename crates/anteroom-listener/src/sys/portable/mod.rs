@@ -6,7 +6,7 @@ mod accept;
 pub(crate) mod options;
 mod selector;
 
-use std::os::fd::BorrowedFd;
+use std::{io, os::fd::BorrowedFd};
 
 pub(crate) use accept::accept;
 pub(crate) use selector::{Alarm, Notices, Selector};
@@ -27,6 +27,10 @@ pub(crate) fn peer_sign(ready: Ready) -> Sign {
     } else {
         Sign::Nothing
     }
+}
+
+pub(crate) fn discard_uncopied(_socket: BorrowedFd<'_>, _most: usize) -> io::Result<Option<usize>> {
+    Ok(None)
 }
 
 pub(crate) fn tcp_info(_socket: BorrowedFd<'_>) -> Option<TcpInfo> {
