@@ -7,11 +7,13 @@
 //!
 //! - `accept`: one call, the new socket non-blocking and close-on-exec, with the peer's address.
 //! - `tcp_info`, `drops`, `somaxconn`: the queue's facts, `None` where the platform does not tell.
+//! - `open_descriptors`: how many this process has, `None` likewise.
 //! - `options`: the socket options that not every Unix has; a missing one is an error of kind `Unsupported`.
 //! - `discard_uncopied`: throws bytes away without copying them, or says that it cannot.
 //! - `PEER_INTEREST` and `peer_sign`: which bits of poll(2) to ask for, and what the answer says of the peer.
 //! - `Selector`, `Alarm`, `Notices`: what a poller sleeps on, what wakes it, and what it is told.
 
+mod descriptors;
 mod poll;
 mod stream;
 
@@ -27,9 +29,10 @@ use portable as platform;
 
 use std::time::Duration;
 
+pub(crate) use descriptors::descriptor_limit;
 pub(crate) use platform::{
-    Alarm, Notices, PEER_INTEREST, Selector, accept, discard_uncopied, drops, options, peer_sign, somaxconn,
-    tcp_info,
+    Alarm, Notices, PEER_INTEREST, Selector, accept, discard_uncopied, drops, open_descriptors, options,
+    peer_sign, somaxconn, tcp_info,
 };
 pub(crate) use poll::{PollSet, Ready};
 pub(crate) use stream::unread_bytes;

@@ -41,6 +41,10 @@ pub(crate) fn drops(_socket: BorrowedFd<'_>) -> Option<u64> {
     None
 }
 
+pub(crate) fn open_descriptors() -> Option<u64> {
+    None
+}
+
 pub(crate) fn somaxconn() -> Option<u32> {
     None
 }
