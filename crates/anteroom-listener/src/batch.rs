@@ -4,7 +4,7 @@
 
 use std::{io, os::fd::AsFd, time::Duration};
 
-use crate::{AcceptErrorClass, PeerAddr, PeerState, Stream, sys, sys::PollSet};
+use crate::{AcceptErrorClass, PeerAddr, PeerState, Stream, Unread, sys, sys::PollSet};
 
 /// A connection as `accept` gave it.
 #[derive(Debug)]
@@ -33,6 +33,10 @@ pub struct Classified {
     pub peer: PeerAddr,
     /// Whether the peer is still there.
     pub state: PeerState,
+    /// Whether bytes of the peer were waiting to be read at that look, whatever the state;
+    /// [`Nothing`](Unread::Nothing) if the look was lost. A multipath connection that was reset may be told as
+    /// [`Bytes`](Unread::Bytes) though none wait: its kernel counts the end as one.
+    pub unread: Unread,
     /// How long it waited in the kernel's queue, or an upper bound of it (see [`Batch::classify`]); `None` where the
     /// platform does not tell.
     pub kernel_wait: Option<Duration>,
@@ -115,8 +119,9 @@ impl Batch {
 
     /// Looks at all of them and empties the batch; what the iterator has not given when it is dropped is closed.
     ///
-    /// The states come from one `poll` over the whole batch that does not wait. If the kernel refuses that call (it
-    /// has no memory for it), all count as [`PeerState::Open`]: the look is lost, not the connections.
+    /// The states, and whether bytes wait, come from one `poll` over the whole batch that does not wait; only a peer that
+    /// hung up costs a second look. If the kernel refuses that call (it has no memory for it), all count as
+    /// [`PeerState::Open`] with nothing unread: the look is lost, not the connections.
     ///
     /// The waits: the head's is read. The queue is first in, first out, so where the head waited less than
     /// [`SHORT_WAIT`](Self::SHORT_WAIT) its wait stands for the others, as an upper bound; else each is read.
@@ -134,12 +139,13 @@ impl Batch {
             move |(place, (accepted, ready))| {
                 let Accepted { stream, peer } = accepted;
                 let state = PeerState::read(stream.as_fd(), ready);
+                let unread = state.unread(stream.as_fd(), ready);
                 let kernel_wait = match (place, bound) {
                     (0, _) => head,
                     (_, Some(bound)) => Some(bound),
                     (_, None) => stream.kernel_wait(),
                 };
-                Classified { stream, peer, state, kernel_wait }
+                Classified { stream, peer, state, unread, kernel_wait }
             },
         )
     }

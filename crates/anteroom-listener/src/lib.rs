@@ -2,7 +2,7 @@
 //!
 //! Owns the sockets and the kernel facts: binding and adopting listeners, the backlog that was really granted, the
 //! accept queue (depth, limit, drops), the state of a peer that was just accepted, the classes of accept errors, and
-//! what an accept loop sleeps on. It never decides who is served, never waits for a peer, never starts a thread and
+//! what an accept loop sleeps on, how many descriptors the process may have. It never decides who is served, never waits for a peer, never starts a thread and
 //! needs no runtime; it logs nothing.
 //!
 //! Linux is the first-class platform. Elsewhere on Unix the same API compiles and serves, and a fact that the platform
@@ -33,6 +33,7 @@ mod address;
 mod adopt;
 mod batch;
 mod builder;
+mod descriptors;
 mod diag;
 mod errno;
 mod error;
@@ -51,6 +52,7 @@ pub use address::{Address, AddressError, UnixAddress};
 pub use adopt::{AdoptError, AdoptErrorKind};
 pub use batch::{Accepted, Batch, BatchEnd, Classified};
 pub use builder::Builder;
+pub use descriptors::Descriptors;
 pub use errno::AcceptErrorClass;
 pub use error::{BindError, BindErrorKind};
 pub use listener::Listener;
@@ -59,4 +61,4 @@ pub use options::KeepAlive;
 pub use peer::{PeerAddr, PeerState, Unread};
 pub use poller::{Event, Events, HungUp, Poller, Waker};
 pub use queue::{Backlog, Census, Queue};
-pub use stream::{Stream, read_now, reset_on_close, shut_down, write_now};
+pub use stream::{Stream, discard_now, half_close, read_now, reset_on_close, shut_down, write_now};

@@ -114,6 +114,20 @@ impl PeerState {
             },
         }
     }
+
+    /// Whether bytes wait, behind the same answer that gave this state. Who is there costs no further call: poll has
+    /// already told.
+    pub(crate) fn unread(self, socket: BorrowedFd<'_>, ready: Ready) -> Unread {
+        match self {
+            Self::Open if ready.has(libc::POLLIN) => Unread::Bytes,
+            Self::Open => Unread::Nothing,
+            Self::HalfClosed(unread) | Self::Closed(unread) => unread,
+            Self::Reset => match sys::unread_bytes(socket) {
+                Ok(1..) => Unread::Bytes,
+                Ok(0) | Err(_) => Unread::Nothing,
+            },
+        }
+    }
 }
 
 fn unread(socket: BorrowedFd<'_>) -> Unread {

@@ -122,16 +122,27 @@ impl Poller {
     ///
     /// Linux only (`EPOLLRDHUP`, edge-triggered); elsewhere `Unsupported`.
     pub fn watch_peer(&self, socket: impl AsFd, token: u64) -> io::Result<()> {
-        if !Selector::WATCHES_PEERS {
-            return Err(io::ErrorKind::Unsupported.into());
-        }
-        if token & LISTENER != 0 {
-            return Err(io::ErrorKind::InvalidInput.into());
-        }
-        self.selector.add(socket.as_fd(), Interest::HangUp, token)
+        self.watch(socket.as_fd(), Interest::HangUp, token)
     }
 
-    /// Forgets a peer. An event that another thread has already fetched can still come out of its [`Events`].
+    /// Watches whether a peer sends something or hangs up while nobody reads its socket: [`Event::Bytes`] comes when
+    /// bytes arrive, again when more do, and at once if some are there already. A hang-up is [`Event::Peer`] as with
+    /// [`watch_peer`](Self::watch_peer), with bytes before it or without: look at the socket.
+    ///
+    /// A socket is watched in one of the two ways at a time; to change it, [`unwatch_peer`](Self::unwatch_peer) first.
+    ///
+    /// # Errors
+    ///
+    /// As [`watch_peer`](Self::watch_peer).
+    ///
+    /// # Platform
+    ///
+    /// Linux only (`EPOLLIN` and `EPOLLRDHUP`, edge-triggered); elsewhere `Unsupported`.
+    pub fn watch_bytes(&self, socket: impl AsFd, token: u64) -> io::Result<()> {
+        self.watch(socket.as_fd(), Interest::Bytes, token)
+    }
+
+    /// Forgets a peer, whatever it was watched for. An event that another thread has already fetched can still come out of its [`Events`].
     ///
     /// # Errors
     ///
@@ -173,6 +184,16 @@ impl Poller {
     /// Linux only; elsewhere `None`.
     pub fn as_fd(&self) -> Option<BorrowedFd<'_>> {
         self.selector.as_fd()
+    }
+
+    fn watch(&self, socket: BorrowedFd<'_>, interest: Interest, token: u64) -> io::Result<()> {
+        if !Selector::WATCHES_PEERS {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
+        if token & LISTENER != 0 {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        self.selector.add(socket, interest, token)
     }
 
     /// Tells the sleeper of a change where it would not see it.
@@ -247,10 +268,15 @@ pub enum Event {
     Listener(u64),
     /// This peer hung up.
     Peer {
-        /// As it was given to [`Poller::watch_peer`].
+        /// As it was given to [`Poller::watch_peer`] or [`Poller::watch_bytes`].
         token: u64,
         /// What is known of it now. Another event can follow when it becomes more.
         how: HungUp,
+    },
+    /// Bytes of this peer wait to be read, and it did not hang up.
+    Bytes {
+        /// As it was given to [`Poller::watch_bytes`].
+        token: u64,
     },
     /// A [`Waker`] was used. Outside Linux it also comes when another thread changed a registration.
     Woken,
@@ -286,7 +312,8 @@ fn event(notice: Notice) -> Option<Event> {
         Sign::ClosedOneWay => HungUp::HalfClosed,
         Sign::ClosedBothWays => HungUp::Closed,
         Sign::Error => HungUp::Reset,
-        Sign::Nothing | Sign::Readable => return None,
+        Sign::Readable => return Some(Event::Bytes { token }),
+        Sign::Nothing => return None,
     };
     Some(Event::Peer { token, how })
 }
@@ -307,6 +334,7 @@ mod tests {
         assert_eq!(told(7, Sign::Error), Some(Event::Peer { token: 7, how: HungUp::Reset }));
         assert_eq!(told(7, Sign::ClosedBothWays), Some(Event::Peer { token: 7, how: HungUp::Closed }));
         assert_eq!(told(7, Sign::ClosedOneWay), Some(Event::Peer { token: 7, how: HungUp::HalfClosed }));
+        assert_eq!(told(7, Sign::Readable), Some(Event::Bytes { token: 7 }));
         assert_eq!(told(7, Sign::Nothing), None);
     }
 

@@ -1,10 +1,11 @@
 //! A connection that was accepted, before anybody's runtime has it.
 //!
-//! Owns what can be asked and done without waiting: the wait in the kernel's queue, the peer's state, ending it with a
-//! reset. Never reads or writes the peer's bytes.
+//! Owns what can be asked and done without waiting: the wait in the kernel's queue, the peer's state, one call to read,
+//! write or throw away what is there, the ways to end it. Never waits for the peer, never keeps its bytes.
 
 use std::{
     io::{self, IoSlice, Read},
+    mem::MaybeUninit,
     net::{Shutdown, TcpStream},
     os::{
         fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
@@ -16,6 +17,9 @@ use std::{
 use socket2::SockRef;
 
 use crate::{Address, PeerState, sys};
+
+/// How much one call throws away where the bytes must be copied for it; it lies on the stack.
+const SCRATCH: usize = 16 * 1024;
 
 /// An accepted socket: non-blocking and close-on-exec.
 #[derive(Debug)]
@@ -110,6 +114,42 @@ pub fn write_now(socket: impl AsFd, parts: &[IoSlice<'_>]) -> io::Result<usize> 
     SockRef::from(&socket.as_fd()).send_vectored_with_flags(parts, sys::NO_SIGNAL)
 }
 
+/// Reads up to `most` bytes and throws them away, without waiting even on a blocking socket; gives how many. Zero is the
+/// peer's end. Less than `most` is all that was there; what it ended with, if it did, is told by the next call.
+///
+/// # Errors
+///
+/// What recv(2) gives: [`WouldBlock`](io::ErrorKind::WouldBlock) if nothing is there, `ConnectionReset` once.
+/// [`InvalidInput`](io::ErrorKind::InvalidInput) if `most` is zero, for which the end could not be told from nothing.
+///
+/// # Platform
+///
+/// TCP on Linux: one call, and nothing is copied. Elsewhere, and on a Unix socket: a call for each 16 KiB.
+pub fn discard_now(socket: impl AsFd, most: usize) -> io::Result<usize> {
+    let socket = socket.as_fd();
+    if most == 0 {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    match sys::discard_uncopied(socket, most)? {
+        Some(count) => Ok(count),
+        None => discard_copied(socket, most),
+    }
+}
+
+/// Ends this side's sending (shutdown(2) with `SHUT_WR`): the peer reads what was written and then the end, and can
+/// still be read.
+///
+/// With [`write_now`] before and [`discard_now`] after it a last word reaches a peer whose request nobody read: a close
+/// with unread bytes is a reset, which can destroy what was written before.
+///
+/// # Errors
+///
+/// `ENOTCONN` if the peer has already reset the connection.
+pub fn half_close(socket: impl AsFd) -> io::Result<()> {
+    let socket = socket.as_fd();
+    SockRef::from(&socket).shutdown(Shutdown::Write)
+}
+
 /// Makes the coming close of this socket a reset (`SO_LINGER` of zero, socket(7)). The owner closes it; on a Unix
 /// socket the close stays a plain one.
 ///
@@ -130,4 +170,27 @@ pub fn reset_on_close(socket: impl AsFd) -> io::Result<()> {
 pub fn shut_down(socket: impl AsFd) -> io::Result<()> {
     let socket = socket.as_fd();
     SockRef::from(&socket).shutdown(Shutdown::Both)
+}
+
+/// Reads up to `most` bytes into memory that nobody looks at.
+fn discard_copied(socket: BorrowedFd<'_>, most: usize) -> io::Result<usize> {
+    let socket = SockRef::from(&socket);
+    let mut scratch = [MaybeUninit::uninit(); SCRATCH];
+    let mut thrown_away = 0;
+    while thrown_away < most {
+        let room = SCRATCH.min(most - thrown_away);
+        let scratch = scratch.get_mut(..room).unwrap_or_default();
+        match socket.recv_with_flags(scratch, libc::MSG_DONTWAIT) {
+            Ok(count) => {
+                thrown_away += count;
+                if count < room {
+                    break;
+                }
+            }
+            // The next call tells it again, except for the reset, which is no loss to who throws bytes away.
+            Err(_) if thrown_away > 0 => break,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(thrown_away)
 }

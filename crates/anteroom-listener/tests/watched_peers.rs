@@ -97,6 +97,7 @@ fn elsewhere_peers_cannot_be_watched_and_there_is_no_descriptor() {
     let poller = Poller::new().unwrap();
     let (here, _there) = std::os::unix::net::UnixStream::pair().unwrap();
     assert_eq!(poller.watch_peer(&here, 1).unwrap_err().kind(), io::ErrorKind::Unsupported);
+    assert_eq!(poller.watch_bytes(&here, 1).unwrap_err().kind(), io::ErrorKind::Unsupported);
     assert_eq!(poller.unwatch_peer(&here).unwrap_err().kind(), io::ErrorKind::Unsupported);
     assert!(poller.as_fd().is_none());
 }
@@ -109,7 +110,7 @@ mod peers {
         os::unix::net::UnixStream,
     };
 
-    use anteroom_listener::{HungUp, PeerState, Stream};
+    use anteroom_listener::{HungUp, PeerState, Stream, Unread};
     use anteroom_testkit::{eventually_gives, reset};
 
     use super::*;
@@ -202,7 +203,103 @@ mod peers {
     #[test]
     fn a_token_with_the_listeners_bit_is_refused() {
         let (here, _there) = UnixStream::pair().unwrap();
-        let error = Poller::new().unwrap().watch_peer(&here, 1 << 63).unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+        let poller = Poller::new().unwrap();
+        assert_eq!(poller.watch_peer(&here, 1 << 63).unwrap_err().kind(), io::ErrorKind::InvalidInput);
+        assert_eq!(poller.watch_bytes(&here, 1 << 63).unwrap_err().kind(), io::ErrorKind::InvalidInput);
+    }
+
+    #[test]
+    fn bytes_are_told_to_who_asked_for_them_once_for_each_arrival() {
+        let (poller, mut events) = (Poller::new().unwrap(), Events::with_capacity(8));
+        let (mut clients, streams) = parked(2);
+        poller.watch_bytes(&streams[0], 0).unwrap();
+        poller.watch_peer(&streams[1], 1).unwrap();
+        assert_eq!(now(&poller, &mut events), [], "nobody has sent");
+        clients[1].write_all(b"unasked").unwrap();
+        for _ in 0..3 {
+            clients[0].write_all(b"request").unwrap();
+            assert_eq!(next(&poller, &mut events), [Event::Bytes { token: 0 }]);
+            assert_eq!(now(&poller, &mut events), [], "unread bytes do not keep the poller awake");
+        }
+    }
+
+    #[test]
+    fn bytes_that_came_before_are_told_at_once() {
+        let (poller, mut events) = (Poller::new().unwrap(), Events::with_capacity(8));
+        let (mut here, there) = UnixStream::pair().unwrap();
+        here.write_all(b"x").unwrap();
+        poller.watch_bytes(&there, 3).unwrap();
+        assert_eq!(now(&poller, &mut events), [Event::Bytes { token: 3 }]);
+
+        let (mut clients, streams) = parked(1);
+        let Stream::Tcp(stream) = &streams[0] else { unreachable!("a TCP listener") };
+        clients[0].write_all(b"x").unwrap();
+        eventually("the byte is here", BOUND, || stream.peek(&mut [0]).is_ok());
+        poller.watch_bytes(stream, 4).unwrap();
+        assert_eq!(now(&poller, &mut events), [Event::Bytes { token: 4 }]);
+    }
+
+    /// What is told of a client that was watched from its first moment, up to its hang-up.
+    fn told_of(leave: impl FnOnce(TcpStream) -> Option<TcpStream>) -> Vec<Event> {
+        let (poller, mut events) = (Poller::new().unwrap(), Events::with_capacity(8));
+        let (mut clients, mut streams) = parked(1);
+        let (client, stream) = (clients.remove(0), streams.remove(0));
+        poller.watch_bytes(&stream, 6).unwrap();
+        let _kept = leave(client);
+        let mut told = Vec::new();
+        while !told.iter().any(|event| matches!(event, Event::Peer { .. })) {
+            let more = next(&poller, &mut events);
+            assert!(!more.is_empty(), "the hang-up was not told, only {told:?}");
+            told.extend(more);
+        }
+        told
+    }
+
+    #[test]
+    fn who_is_watched_for_bytes_and_hangs_up_is_told_as_with_watch_peer() {
+        assert_eq!(told_of(|_closed| None), [peer(6, HungUp::HalfClosed)]);
+        assert_eq!(
+            told_of(|client| {
+                client.shutdown(Shutdown::Write).unwrap();
+                Some(client)
+            }),
+            [peer(6, HungUp::HalfClosed)]
+        );
+        assert_eq!(
+            told_of(|client| {
+                reset(client);
+                None
+            }),
+            [peer(6, HungUp::Reset)]
+        );
+    }
+
+    #[test]
+    fn a_hang_up_behind_bytes_is_a_hang_up() {
+        let (poller, mut events) = (Poller::new().unwrap(), Events::with_capacity(8));
+        let (mut clients, streams) = parked(1);
+        clients[0].write_all(b"request").unwrap();
+        drop(clients);
+        let left = PeerState::HalfClosed(Unread::Bytes);
+        eventually("both are here", BOUND, || streams[0].peer_state().unwrap() == left);
+        poller.watch_bytes(&streams[0], 6).unwrap();
+        assert_eq!(now(&poller, &mut events), [peer(6, HungUp::HalfClosed)]);
+    }
+
+    #[test]
+    fn a_socket_is_watched_in_one_way_at_a_time() {
+        let (poller, mut events) = (Poller::new().unwrap(), Events::with_capacity(8));
+        let (mut here, there) = UnixStream::pair().unwrap();
+        poller.watch_bytes(&there, 1).unwrap();
+        assert_eq!(poller.watch_peer(&there, 1).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(poller.watch_bytes(&there, 1).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        poller.unwatch_peer(&there).unwrap();
+        assert_eq!(poller.unwatch_peer(&there).unwrap_err().kind(), io::ErrorKind::NotFound);
+        here.write_all(b"x").unwrap();
+        assert_eq!(now(&poller, &mut events), []);
+        poller.watch_peer(&there, 2).unwrap();
+        assert_eq!(now(&poller, &mut events), [], "now bytes are no event");
+        drop(here);
+        assert_eq!(next(&poller, &mut events), [peer(2, HungUp::Closed)]);
     }
 }

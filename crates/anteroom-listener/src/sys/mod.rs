@@ -7,11 +7,15 @@
 //!
 //! - `accept`: one call, the new socket non-blocking and close-on-exec, with the peer's address.
 //! - `tcp_info`, `drops`, `somaxconn`: the queue's facts, `None` where the platform does not tell.
+//! - `open_descriptors`: how many this process has, `None` likewise.
 //! - `options`: the socket options that not every Unix has; a missing one is an error of kind `Unsupported`.
+//! - `discard_uncopied`: throws bytes away without copying them, or says that it cannot.
 //! - `PEER_INTEREST` and `peer_sign`: which bits of poll(2) to ask for, and what the answer says of the peer.
 //! - `Selector`, `Alarm`, `Notices`: what a poller sleeps on, what wakes it, and what it is told.
 
+mod descriptors;
 mod poll;
+mod stream;
 
 #[cfg(all(target_os = "linux", not(anteroom_portable)))]
 mod linux;
@@ -25,10 +29,13 @@ use portable as platform;
 
 use std::time::Duration;
 
+pub(crate) use descriptors::descriptor_limit;
 pub(crate) use platform::{
-    Alarm, Notices, PEER_INTEREST, Selector, accept, drops, options, peer_sign, somaxconn, tcp_info,
+    Alarm, Notices, PEER_INTEREST, Selector, accept, discard_uncopied, drops, open_descriptors, options,
+    peer_sign, somaxconn, tcp_info,
 };
 pub(crate) use poll::{PollSet, Ready};
+pub(crate) use stream::unread_bytes;
 
 /// The flag of send(2) by which a peer that has gone is an error and no signal; Apple's systems have a socket option for
 /// that, which the standard library sets.
@@ -75,6 +82,8 @@ pub(crate) enum Interest {
     Paused,
     /// That the peer hung up, once for each way of it.
     HangUp,
+    /// That too, and that bytes came, once for each arrival.
+    Bytes,
 }
 
 /// One thing that a [`Selector`] was told.

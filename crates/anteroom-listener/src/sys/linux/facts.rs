@@ -1,10 +1,10 @@
-//! getsockopt(2): `TCP_INFO` and `SO_MEMINFO`, and the sysctl that bounds every backlog.
+//! getsockopt(2): `TCP_INFO` and `SO_MEMINFO`, the sysctl that bounds every backlog, and the count of descriptors.
 //!
 //! Owns the layout of the two structures (`include/uapi/linux/tcp.h`, `sock_diag.h`; both are ABI and only ever grow at
 //! the end). Never reads a field that the kernel did not return.
 
 use std::{
-    io,
+    fs, io,
     os::fd::{AsRawFd, BorrowedFd},
     time::Duration,
 };
@@ -24,6 +24,8 @@ const LAST_DATA_SENT: usize = 44;
 const MEMINFO_LENGTH: usize = 36;
 const MEMINFO_DROPS: usize = 32;
 
+const DESCRIPTORS: &str = "/proc/self/fd";
+
 /// `TCP_INFO`; `None` if the socket has none.
 pub(crate) fn tcp_info(socket: BorrowedFd<'_>) -> Option<TcpInfo> {
     let mut buffer = [0; TCP_INFO_LENGTH];
@@ -40,7 +42,26 @@ pub(crate) fn drops(socket: BorrowedFd<'_>) -> Option<u64> {
 
 /// `net.core.somaxconn` of the caller's network namespace.
 pub(crate) fn somaxconn() -> Option<u32> {
-    std::fs::read_to_string("/proc/sys/net/core/somaxconn").ok()?.trim().parse().ok()
+    fs::read_to_string("/proc/sys/net/core/somaxconn").ok()?.trim().parse().ok()
+}
+
+/// How many descriptors this process has open. Since 6.2 `stat` gives it (`proc_readfd_count` in `fs/proc/fd.c`);
+/// before that, as on file systems that know no sizes, it gives zero.
+pub(crate) fn open_descriptors() -> Option<u64> {
+    match fs::metadata(DESCRIPTORS).ok()?.len() {
+        0 => listed_descriptors(),
+        count => Some(count),
+    }
+}
+
+fn listed_descriptors() -> Option<u64> {
+    let mut count: u64 = 0;
+    for entry in fs::read_dir(DESCRIPTORS).ok()? {
+        entry.ok()?;
+        count += 1;
+    }
+    // One of them was the listing's own.
+    count.checked_sub(1)
 }
 
 fn parse_tcp_info(bytes: &[u8]) -> TcpInfo {
@@ -102,6 +123,15 @@ mod tests {
         assert_eq!(UNACKED, offset_of!(libc::tcp_info, tcpi_unacked));
         assert_eq!(SACKED, offset_of!(libc::tcp_info, tcpi_sacked));
         assert_eq!(LAST_DATA_SENT, offset_of!(libc::tcp_info, tcpi_last_data_sent));
+    }
+
+    #[test]
+    fn the_size_of_the_directory_is_the_length_of_its_list() {
+        // Other tests open and close descriptors meanwhile.
+        anteroom_testkit::eventually("both counts agree", anteroom_testkit::BOUND, || {
+            let count = listed_descriptors();
+            count.is_some() && open_descriptors() == count
+        });
     }
 
     #[test]

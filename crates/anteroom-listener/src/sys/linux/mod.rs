@@ -6,10 +6,12 @@ mod accept;
 mod facts;
 pub(crate) mod options;
 mod selector;
+mod stream;
 
 pub(crate) use accept::accept;
-pub(crate) use facts::{drops, somaxconn, tcp_info};
+pub(crate) use facts::{drops, open_descriptors, somaxconn, tcp_info};
 pub(crate) use selector::{Alarm, Notices, Selector};
+pub(crate) use stream::discard_uncopied;
 
 use super::{Ready, Sign};
 

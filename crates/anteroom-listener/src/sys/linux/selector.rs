@@ -133,6 +133,7 @@ fn event(interest: Interest, token: u64) -> libc::epoll_event {
         // instead of keeping the poller awake.
         Interest::Paused => libc::EPOLLET,
         Interest::HangUp => libc::EPOLLRDHUP | libc::EPOLLET,
+        Interest::Bytes => libc::EPOLLIN | libc::EPOLLRDHUP | libc::EPOLLET,
     };
     libc::epoll_event { events: bits(events), u64: token }
 }
@@ -149,6 +150,8 @@ fn sign(events: u32) -> Sign {
         Sign::ClosedBothWays
     } else if has(libc::EPOLLRDHUP) {
         Sign::ClosedOneWay
+    } else if has(libc::EPOLLIN) {
+        Sign::Readable
     } else {
         Sign::Nothing
     }

@@ -6,7 +6,7 @@ mod accept;
 pub(crate) mod options;
 mod selector;
 
-use std::os::fd::BorrowedFd;
+use std::{io, os::fd::BorrowedFd};
 
 pub(crate) use accept::accept;
 pub(crate) use selector::{Alarm, Notices, Selector};
@@ -29,11 +29,19 @@ pub(crate) fn peer_sign(ready: Ready) -> Sign {
     }
 }
 
+pub(crate) fn discard_uncopied(_socket: BorrowedFd<'_>, _most: usize) -> io::Result<Option<usize>> {
+    Ok(None)
+}
+
 pub(crate) fn tcp_info(_socket: BorrowedFd<'_>) -> Option<TcpInfo> {
     None
 }
 
 pub(crate) fn drops(_socket: BorrowedFd<'_>) -> Option<u64> {
+    None
+}
+
+pub(crate) fn open_descriptors() -> Option<u64> {
     None
 }
 
