@@ -7,18 +7,24 @@
 mod closed_loop;
 mod crowd;
 mod flights;
+mod impatient;
 mod latency;
 mod open_loop;
 mod patient;
 mod schedule;
+mod visit;
+mod visitors;
 
 pub use closed_loop::{ClosedLoop, ClosedRun, Until};
 pub use crowd::{Crowd, CrowdTally, Leaver, Leaving};
 pub use flights::Exchange;
+pub use impatient::{ImpatientLoop, loopback_sources};
 pub use latency::Latencies;
 pub use open_loop::{OpenLoop, OpenRun};
 pub use patient::{ask, connect_from};
 pub use schedule::Schedule;
+pub use visit::{Ending, Hearing, Visit, Visitor, tally};
+pub use visitors::Visitors;
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use std::{io, net::SocketAddr, os::fd::OwnedFd, time::Duration};
