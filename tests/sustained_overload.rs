@@ -4,6 +4,7 @@
 
 #![allow(clippy::expect_used, clippy::panic, reason = "a test that cannot go on says so")]
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,7 +39,6 @@ fn setup(accepted_by: Loop) -> Setup {
 }
 
 /// What one server did under twice its peak.
-#[derive(Debug)]
 struct Outcome {
     /// Answers per second at saturation.
     peak: f64,
@@ -48,6 +48,14 @@ struct Outcome {
     late: Duration,
     ends: String,
     report: String,
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { peak, goodput, p99, late, ends, report } = self;
+        write!(f, "peak {peak:.0}/s, goodput {goodput:.0}/s, p99 {p99:?}; {ends}; the machine was late by ")?;
+        write!(f, "{late:?}; {report}")
+    }
 }
 
 fn overload(accepted_by: Loop) -> Outcome {
@@ -94,10 +102,10 @@ fn under_twice_its_capacity_a_service_gives_all_it_can_to_clients_that_still_wai
     });
     let config = serde_json::from_value(config).expect("a configuration");
     let plain = overload(Loop::Plain);
-    println!("plain: {plain:#?}");
+    println!("plain: {plain}");
     let anteroom = overload(Loop::Anteroom(Box::new(config)));
-    println!("anteroom: {anteroom:#?}");
-    assert!(plain.goodput < plain.peak * 0.5, "the plain loop copes with this load: {plain:#?}");
-    assert!(anteroom.goodput >= anteroom.peak * GOODPUT, "{anteroom:#?}");
-    assert!(anteroom.p99 <= P99 + anteroom.late, "{anteroom:#?}");
+    println!("anteroom: {anteroom}");
+    assert!(plain.goodput < plain.peak * 0.5, "the plain loop copes with this load: {plain}");
+    assert!(anteroom.goodput >= anteroom.peak * GOODPUT, "{anteroom}");
+    assert!(anteroom.p99 <= P99 + anteroom.late, "{anteroom}");
 }

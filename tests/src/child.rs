@@ -118,6 +118,21 @@ impl ServerProcess {
         self.ask(&format!("drain {}", within.as_millis()))
     }
 
+    /// How many descriptors it has open.
+    #[must_use]
+    pub fn descriptors(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/fd", self.pid())).expect("its descriptors").count()
+    }
+
+    /// Memory that it has in use, in KiB (proc_pid_status(5)).
+    #[must_use]
+    pub fn resident(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("its status");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse().ok());
+        kib.expect("its resident set")
+    }
+
     /// Waits until the snapshot is as wanted, and gives it.
     pub fn eventually(&mut self, what: &str, mut is_so: impl FnMut(&Value) -> bool) -> Value {
         let mut last = Value::Null;

@@ -116,6 +116,17 @@ impl Visit {
     }
 }
 
+/// The time from the intended start within which `percent` of the answered had their answer. `None` when nobody
+/// had one.
+#[must_use]
+pub fn answered_within<'a>(visits: impl IntoIterator<Item = &'a Visit>, percent: usize) -> Option<Duration> {
+    let answered = visits.into_iter().filter(|visit| visit.ending == Ending::Answered);
+    let mut took: Vec<_> = answered.map(|visit| visit.ended.saturating_sub(visit.intended)).collect();
+    took.sort_unstable();
+    let rank = (took.len() * percent).div_ceil(100);
+    took.get(rank.saturating_sub(1)).copied()
+}
+
 /// How many of `visits` ended in each way, in the order of [`Ending::ALL`]: `answered 5, gave up 2`.
 #[must_use]
 pub fn tally<'a>(visits: impl IntoIterator<Item = &'a Visit>) -> String {

@@ -47,12 +47,14 @@ async fn accept_for_ever(
     handler: Arc<Handler>,
 ) -> io::Result<()> {
     loop {
+        let place = Arc::clone(&places).acquire_owned().await.map_err(io::Error::other)?;
         let (stream, peer) = listener.accept().await?;
-        let (places, handler) = (Arc::clone(&places), Arc::clone(&handler));
+        let handler = Arc::clone(&handler);
         #[expect(clippy::disallowed_methods, reason = "this is the loop that Anteroom replaces")]
         tokio::spawn(async move {
-            let _place = places.acquire().await.map_err(io::Error::other)?;
-            handler.work(peer, stream).await
+            // A client that has left is no error of the loop's.
+            let _worked = handler.work(peer, stream).await;
+            drop(place);
         });
     }
 }

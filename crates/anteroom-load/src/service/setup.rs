@@ -27,8 +27,8 @@ pub struct Setup {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Loop {
-    /// The loop over `tokio::net::TcpListener` that everybody writes: each connection gets a task, and the task
-    /// waits for a permit of a semaphore.
+    /// The loop over `tokio::net::TcpListener` that everybody writes: it takes a permit of a semaphore, accepts,
+    /// and gives the connection a task that holds the permit. Who cannot be served stays in the kernel's queue.
     Plain,
     /// [`anteroom::Server`] with these settings, of which `max_connections` is overridden by the places.
     Anteroom(Box<anteroom::Config>),
