@@ -40,6 +40,7 @@ const SOURCES: u16 = 500;
 
 fn setup() -> Value {
     json!({
+        "events": "unheard",
         "config": {
             "max_connections": 64,
             "max_waiting": 64,

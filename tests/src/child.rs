@@ -18,8 +18,8 @@ use crate::machine::threads_named;
 /// The process, and a conversation with it: a command a line, an answer a line.
 ///
 /// The setup is one JSON object, every key of which may be left out: `listen` (an address, default
-/// `127.0.0.1:0`), `backlog`, `config` (`anteroom::Config`), `workers` (default 2), `speaks_first`, and
-/// `log`: its events go to stdout as text then, and the conversation is held over stderr.
+/// `127.0.0.1:0`), `backlog`, `config` (`anteroom::Config`), `workers` (default 2), `speaks_first`,
+/// `events` (`unheard`: nobody listens), and `log`: its events go to stdout as text then, and the conversation is held over stderr.
 /// `src/server.rs` lists the commands.
 pub struct ServerProcess {
     process: Child,
