@@ -138,3 +138,44 @@ impl Shared {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::{Hearing, Leaving};
+    use std::{
+        net::TcpListener,
+        time::{Duration, Instant},
+    };
+
+    fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+        let start = Instant::now();
+        while !is_so() {
+            assert!(start.elapsed() < Duration::from_secs(20), "not: {what}");
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn it_holds_what_the_server_leaves_it_and_counts_what_it_does_not() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let visitor = Visitor {
+            target: listener.local_addr().unwrap(),
+            source: Some("127.0.0.9".parse().unwrap()),
+            request: Arc::from(&b""[..]),
+            hearing: Hearing::FirstByte,
+            leaving: Leaving::Silent,
+            patience: Duration::from_secs(3_600),
+        };
+        let flood = Flood::begin(vec![visitor], 200);
+        let kept: Vec<_> = (0..20).map(|_| listener.accept().unwrap()).collect();
+        drop(listener.accept().unwrap());
+        flood.hold();
+        until("one is lost", || flood.lost() == 1);
+        let made = flood.made();
+        until("the others are held", || flood.held() as u64 == made - 1);
+        assert_eq!(flood.not_started(), 0);
+        flood.end().unwrap();
+        drop(kept);
+    }
+}
