@@ -18,8 +18,8 @@ use crate::machine::threads_named;
 /// The process, and a conversation with it: a command a line, an answer a line.
 ///
 /// The setup is one JSON object, every key of which may be left out: `listen` (an address, default
-/// `127.0.0.1:0`), `backlog`, `config` (`anteroom::Config`), `workers` (default 2), `speaks_first`, and
-/// `log`: its events go to stdout as text then, and the conversation is held over stderr.
+/// `127.0.0.1:0`), `backlog`, `config` (`anteroom::Config`), `workers` (default 2), `speaks_first`,
+/// `events` (`unheard`: nobody listens), and `log`: its events go to stdout as text then, and the conversation is held over stderr.
 /// `src/server.rs` lists the commands.
 pub struct ServerProcess {
     process: Child,
@@ -116,6 +116,21 @@ impl ServerProcess {
     /// Drains it, and gives the report.
     pub fn drain(&mut self, within: Duration) -> Value {
         self.ask(&format!("drain {}", within.as_millis()))
+    }
+
+    /// How many descriptors it has open.
+    #[must_use]
+    pub fn descriptors(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/fd", self.pid())).expect("its descriptors").count()
+    }
+
+    /// Memory that it has in use, in KiB (proc_pid_status(5)).
+    #[must_use]
+    pub fn resident(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("its status");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse().ok());
+        kib.expect("its resident set")
     }
 
     /// Waits until the snapshot is as wanted, and gives it.

@@ -12,6 +12,7 @@
 //! - `grab THREADS`: that many threads take every descriptor that becomes free, until the next `hoard`
 //! - `drain MILLIS`: drains, and gives the report, `error` in it when the server failed
 //!
+//! With `"events": "unheard"` in the setup nobody listens to the events: kept, they are the most of its memory.
 //! With `"log": true` in the setup the events go to stdout, as text, and the answers to stderr.
 //!
 //! The commands are read by a thread that is none of the runtime's: blocked workers do not hold them up.
@@ -44,8 +45,10 @@ fn main() {
     let events = Collected::default();
     let logs = setup["log"].as_bool().unwrap_or(false);
     let text = logs.then(|| tracing_subscriber::fmt::layer().with_writer(io::stdout));
-    let subscriber = tracing_subscriber::registry().with(events.clone()).with(text);
-    tracing::subscriber::set_global_default(subscriber).expect("the only subscriber");
+    if setup["events"] != json!("unheard") {
+        let subscriber = tracing_subscriber::registry().with(events.clone()).with(text);
+        tracing::subscriber::set_global_default(subscriber).expect("the only subscriber");
+    }
     let say = if logs { say_aside } else { say };
 
     let workers = setup["workers"].as_u64().unwrap_or(2);

@@ -10,4 +10,6 @@ pub mod client;
 pub mod measure;
 pub mod peer;
 pub mod process;
+pub mod service;
+pub mod stall;
 pub mod stats;

@@ -4,21 +4,31 @@
 //! load costs little beside the server, on machines with few cores too.
 //! Never: knows which server it talks to.
 
+mod aborts;
 mod closed_loop;
 mod crowd;
 mod flights;
+mod flood;
+mod impatient;
 mod latency;
 mod open_loop;
 mod patient;
 mod schedule;
+mod visit;
+mod visitors;
 
+pub use aborts::Aborts;
 pub use closed_loop::{ClosedLoop, ClosedRun, Until};
 pub use crowd::{Crowd, CrowdTally, Leaver, Leaving};
 pub use flights::Exchange;
+pub use flood::Flood;
+pub use impatient::{ImpatientLoop, loopback_sources};
 pub use latency::Latencies;
 pub use open_loop::{OpenLoop, OpenRun};
 pub use patient::{ask, connect_from};
 pub use schedule::Schedule;
+pub use visit::{Ending, Hearing, Visit, Visitor, answered_within, tally};
+pub use visitors::Visitors;
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use std::{io, net::SocketAddr, os::fd::OwnedFd, time::Duration};
