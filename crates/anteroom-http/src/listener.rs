@@ -8,7 +8,9 @@ use std::io;
 use std::marker::PhantomData;
 use std::net::SocketAddr;
 
-use anteroom::{Address, AddressError, Connection, Handle, Incoming, Listener, PeerAddr, StartError};
+use anteroom::{
+    Address, AddressError, ConfigError, Connection, Handle, Incoming, Listener, PeerAddr, StartError,
+};
 use axum::serve::{ListenerExt, TapIo};
 
 /// Listens on a TCP address with [`config`](crate::config), for [`axum::serve()`].
@@ -63,11 +65,11 @@ impl HttpListener<SocketAddr> {
     /// Takes from TCP listeners.
     ///
     /// # Errors
-    /// [`StartError::Setting`] if one of them is a Unix socket.
+    /// [`StartError::Config`] if one of them is a Unix socket.
     pub fn new(incoming: Incoming) -> Result<Self, StartError> {
         if incoming.local_addrs().iter().any(|address| address.tcp().is_none()) {
             let problem = "is a unix socket, whose peers have no socket address; use HttpListener::any";
-            return Err(StartError::Setting { setting: "address", problem });
+            return Err(StartError::Config(ConfigError::Invalid { setting: "address", problem }));
         }
         Ok(Self { incoming, known_by: PhantomData })
     }

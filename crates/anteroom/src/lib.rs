@@ -38,7 +38,8 @@ pub use anteroom_listener::{
 
 pub use crate::accept::{Candidate, Verdict};
 pub use crate::admit::{
-    Cause, Death, EarlyRefusal, FirstByte, HalfClose, Order, Prefix, PrefixError, Rate, Share, SilentClose, WhenFull,
+    Cause, Death, EarlyRefusal, FirstByte, HalfClose, Order, Prefix, PrefixError, Rate, Share, SilentClose,
+    WhenFull,
 };
 pub use crate::config::{
     AcceptOn, Config, ConfigError, DescriptorBudget, Farewell, OutOfDescriptors, Refusal, Reply,
@@ -47,6 +48,7 @@ pub use crate::connection::{Connection, Draining, End, Info, PeerGone, Permit, R
 pub use crate::gate::Gone;
 pub use crate::lifecycle::{AcceptError, Exhausted, Handle, ServeError, StartError, Stopped};
 pub use crate::observe::{
-    Accepting, DeadOnArrival, Deaths, Distribution, ListenerSnapshot, Phase, Refused, Report, Served, Snapshot,
+    Accepting, DeadOnArrival, Deaths, Distribution, ListenerSnapshot, Phase, Refused, Report, Served,
+    Snapshot,
 };
 pub use crate::server::{Incoming, IncomingBuilder, Lane, Server, ServerBuilder, ServiceFn, service_fn};

@@ -169,7 +169,8 @@ impl Acceptor {
         let mut turns = std::mem::take(&mut self.turns);
         self.rota.round(&mut turns);
         for &index in &turns {
-            let listens = self.posts.get(index).is_some_and(|post| !post.closed && post.accepting == Accepting::Yes);
+            let listens =
+                self.posts.get(index).is_some_and(|post| !post.closed && post.accepting == Accepting::Yes);
             if listens {
                 self.accept_batch(index, now);
             }

@@ -42,6 +42,12 @@ pub(crate) struct Arena<T> {
     next_generation: NonZeroU32,
 }
 
+impl<T> Default for Arena<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl<T> Arena<T> {
     pub(crate) fn new() -> Self {
         Self { slots: Slab::new(), next_generation: NonZeroU32::MIN }

@@ -43,7 +43,10 @@ impl Prefix {
             IpAddr::V6(_) => (128, 0),
         };
         if len > longest {
-            return Err(PrefixError::new(format!("{address}/{len}"), format!("the length is at most {longest}")));
+            return Err(PrefixError::new(
+                format!("{address}/{len}"),
+                format!("the length is at most {longest}"),
+            ));
         }
         Ok(Self::cut(address, before + len))
     }
@@ -248,6 +251,9 @@ mod tests {
         assert_ne!(key("2001:db8::1"), key("2001:db8:0:1::1"));
         assert_eq!(key("192.0.2.1"), key("::ffff:192.0.2.1"));
         assert_ne!(key("192.0.2.1"), key("192.0.2.2"));
-        assert_eq!(Grain { v4: 24, v6: 64 }.key(ip("192.0.2.1")), Grain { v4: 24, v6: 64 }.key(ip("192.0.2.9")));
+        assert_eq!(
+            Grain { v4: 24, v6: 64 }.key(ip("192.0.2.1")),
+            Grain { v4: 24, v6: 64 }.key(ip("192.0.2.9"))
+        );
     }
 }

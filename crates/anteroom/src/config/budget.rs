@@ -1,7 +1,5 @@
 //! How many of the process's descriptors the server may use.
 
-use anteroom_listener::DescriptorLimit;
-
 /// How many sockets a server may hold at the same time, in all lanes and stages together. Past it, who
 /// has waited longest is refused as [`Cause::Resources`](crate::Cause::Resources), or the newcomer
 /// where nobody waits: so that `accept`, files and other connections of the process do not fail.
@@ -23,8 +21,9 @@ pub enum DescriptorBudget {
 }
 
 impl DescriptorBudget {
-    /// The number of sockets; at least one. `None`: any number.
-    pub(crate) fn sockets(self, limit: DescriptorLimit) -> Option<usize> {
+    /// The number of sockets, in a process that may have `limit` descriptors and has `open`; at least
+    /// one. `None`: any number.
+    pub(crate) fn sockets(self, limit: Option<u64>, open: Option<u64>) -> Option<usize> {
         let reserve = |soft: usize| match self {
             Self::Derived => Some((soft / 8).clamp(16, 512)),
             Self::Reserving(reserve) => Some(reserve),
@@ -33,8 +32,8 @@ impl DescriptorBudget {
         if let Self::Fixed(sockets) = self {
             return Some(sockets.max(1));
         }
-        let soft = usize::try_from(limit.soft?).ok()?;
-        let open = usize::try_from(limit.open?).ok()?;
+        let soft = usize::try_from(limit?).ok()?;
+        let open = usize::try_from(open?).ok()?;
         Some(soft.saturating_sub(open).saturating_sub(reserve(soft)?).max(1))
     }
 }
@@ -44,10 +43,7 @@ mod tests {
     use super::*;
 
     fn sockets(budget: DescriptorBudget, soft: u64, open: u64) -> Option<usize> {
-        let mut limit = DescriptorLimit::default();
-        limit.soft = Some(soft);
-        limit.open = Some(open);
-        budget.sockets(limit)
+        budget.sockets(Some(soft), Some(open))
     }
 
     #[test]
@@ -63,6 +59,6 @@ mod tests {
 
     #[test]
     fn where_the_platform_does_not_tell_there_is_no_budget() {
-        assert_eq!(DescriptorBudget::Derived.sockets(DescriptorLimit::default()), None);
+        assert_eq!(DescriptorBudget::Derived.sockets(None, None), None);
     }
 }

@@ -42,7 +42,10 @@ impl fmt::Display for ConfigError {
                 write!(f, "the settings `{first}` and `{second}` contradict each other: {problem}")
             }
             Self::Fixed { setting } => {
-                write!(f, "the setting `{setting}` cannot be changed while the server runs; start another one")
+                write!(
+                    f,
+                    "the setting `{setting}` cannot be changed while the server runs; start another one"
+                )
             }
         }
     }
@@ -118,7 +121,10 @@ impl Config {
         }
         if let Order::Adaptive { target, give_up, .. } = self.order {
             if give_up <= target {
-                return invalid("order", "gives up before its target: everybody would be hopeless in overload");
+                return invalid(
+                    "order",
+                    "gives up before its target: everybody would be hopeless in overload",
+                );
             }
             if target >= self.max_wait {
                 return contradict(
@@ -153,7 +159,10 @@ impl Config {
     fn check_sources(&self) -> Result<(), ConfigError> {
         let share = &self.share;
         if share.alpha == Some(0) || share.max_per_source == Some(0) {
-            return invalid("share", "is 0: no source could hold a second connection, or any; use None for no limit");
+            return invalid(
+                "share",
+                "is 0: no source could hold a second connection, or any; use None for no limit",
+            );
         }
         if let Some(problem) = share.per_second.as_ref().and_then(Rate::problem) {
             return invalid("share.per_second", problem);
@@ -307,7 +316,10 @@ mod tests {
         let all = LaneRules { set_aside: Some(9), ..LaneRules::default() };
         let few = Config { descriptors: DescriptorBudget::Fixed(8), ..Config::default() };
         assert!(matches!(Config::default().check_with(&[nobody]), Err(ConfigError::Contradiction { .. })));
-        assert!(matches!(few.check_with(&[all]), Err(ConfigError::Contradiction { first: "Lane::set_aside", .. })));
+        assert!(matches!(
+            few.check_with(&[all]),
+            Err(ConfigError::Contradiction { first: "Lane::set_aside", .. })
+        ));
         let limited = Config { max_connections: Some(1), ..Config::default() };
         assert_eq!(limited.check_with(&[nobody]), Ok(()));
         assert!(limited.check_change(&Config::default(), &[nobody]).is_err());

@@ -12,8 +12,8 @@ pub use self::budget::DescriptorBudget;
 pub use self::check::ConfigError;
 pub use self::refusal::{Farewell, Refusal, Reply};
 use crate::admit::{
-    Access, EarlyRefusal, FirstByte, HalfClose, Judge, Order, Prefix, Prefixes, Rate, Rules, Share, SilentClose,
-    WhenFull,
+    Access, EarlyRefusal, FirstByte, HalfClose, Judge, Order, Prefix, Prefixes, Rate, Rules, Share,
+    SilentClose, WhenFull,
 };
 
 /// Every setting with its default. Builders take one with `config(..)`; their own setters override it.

@@ -82,7 +82,8 @@ impl Gate {
 
     /// Watches for the first byte of a silent one. Where it cannot be watched it need not speak first.
     fn listen_to(&self, room: &mut Room<Parked>, token: Token, now: Instant) -> Option<(Parked, Cause)> {
-        let watched = room.standing(token).map(|parked| self.poller.watch_bytes(&parked.stream, token.to_bits()));
+        let watched =
+            room.standing(token).map(|parked| self.poller.watch_bytes(&parked.stream, token.to_bits()));
         match watched {
             Some(Err(_)) => room.speak(token, now),
             Some(Ok(())) | None => None,

@@ -118,7 +118,7 @@ impl Farewells {
         let mut leaving = self.lock();
         leaving.over = true;
         leaving.due.clear();
-        leaving.streams = Arena::new();
+        leaving.streams = Arena::default();
     }
 
     fn lock(&self) -> MutexGuard<'_, Leaving> {

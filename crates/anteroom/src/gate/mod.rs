@@ -20,8 +20,8 @@ use std::time::{Duration, Instant};
 use anteroom_listener::{PeerAddr, Poller, Stream};
 
 use self::door::Door;
-use self::farewell::Farewells;
 pub(crate) use self::door::Doorstep;
+use self::farewell::Farewells;
 pub use self::open::Gone;
 use self::open::Open;
 pub(crate) use self::open::{CountedBy, OpenKey, Wire};

@@ -9,7 +9,7 @@ mod life;
 mod signal;
 
 pub use self::error::{AcceptError, ServeError, StartError};
-pub(crate) use self::handle::{Core, Settings};
 pub use self::handle::Handle;
+pub(crate) use self::handle::{Core, Settings};
 pub(crate) use self::life::{Failure, Life};
 pub use self::signal::{Exhausted, Stopped};

@@ -292,6 +292,7 @@ mod tests {
             let one = ListenerSnapshot {
                 name: "public".to_owned(),
                 address: listener.local_addr().clone(),
+                accepting: crate::observe::Accepting::Yes,
                 backlog: listener.backlog(),
                 queue: Some(listener.queue()),
                 report: Default::default(),
@@ -308,6 +309,9 @@ mod tests {
                 paused: false,
                 open: 0,
                 waiting: 0,
+                silent: 0,
+                farewells: 0,
+                sources: 0,
                 oldest_wait: None,
                 listeners: vec![one],
                 report: Default::default(),

@@ -104,10 +104,14 @@ impl Speaker {
             Note::Phase(phase) => info!(target: "anteroom::phase", phase = phase.label(), "phase"),
             Note::Paused => info!(target: "anteroom::paused", "accepting is paused; the kernel queues"),
             Note::Resumed => info!(target: "anteroom::resumed", "accepting goes on"),
-            Note::Order { lane, newest_first: true } => warn!(target: "anteroom::order", lane, newest_first = true,
-                "more comes than is served: newest first, and the hopeless are refused"),
-            Note::Order { lane, newest_first: false } => info!(target: "anteroom::order", lane, newest_first = false,
-                "the service keeps up: in the order of arrival again"),
+            Note::Order { lane, newest_first: true } => {
+                warn!(target: "anteroom::order", lane, newest_first = true,
+                "more comes than is served: newest first, and the hopeless are refused")
+            }
+            Note::Order { lane, newest_first: false } => {
+                info!(target: "anteroom::order", lane, newest_first = false,
+                "the service keeps up: in the order of arrival again")
+            }
             Note::FewDescriptors { sockets } => warn!(target: "anteroom::descriptors", sockets,
                 "more connections are allowed than descriptors are left for: raise RLIMIT_NOFILE, or allow fewer"),
         }
@@ -154,9 +158,12 @@ impl Speaker {
         let depth = listener.queue.and_then(|queue| queue.depth).unwrap_or(0);
         let now = (depth > 0).then_some((listener.accepting, listener.report.accepted));
         let before = std::mem::replace(self.standing.entry(index).or_default(), now);
-        let (Some((accepting, accepted)), Some((accepting_before, accepted_before))) = (now, before) else { return };
+        let (Some((accepting, accepted)), Some((accepting_before, accepted_before))) = (now, before) else {
+            return;
+        };
         // Where it accepts, a queue that is not empty at two looks may be two queues.
-        let stands = accepting == accepting_before && (accepting != Accepting::Yes || accepted == accepted_before);
+        let stands =
+            accepting == accepting_before && (accepting != Accepting::Yes || accepted == accepted_before);
         if stands && self.rate(Kind::Standing(index)).is_some() {
             warn!(target: "anteroom::standing", listener = listener.name, because = accepting.because(), depth,
                 "connections stand in the kernel's queue");

@@ -32,10 +32,7 @@ pub struct ServerBuilder {
 impl fmt::Debug for ServerBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { common, places, .. } = self;
-        f.debug_struct("ServerBuilder")
-            .field("common", common)
-            .field("lanes", places)
-            .finish_non_exhaustive()
+        f.debug_struct("ServerBuilder").field("common", common).field("lanes", places).finish_non_exhaustive()
     }
 }
 

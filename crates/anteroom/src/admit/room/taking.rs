@@ -12,7 +12,9 @@ impl<T> Room<T> {
     pub(crate) fn can_take(&self, lane: usize, now: Instant) -> bool {
         let at = self.since_start(now);
         self.lanes.get(lane).is_some_and(|lane| {
-            lane.waiting.len() > 0 && lane.has_place(&self.rules) && self.free_at(lane).is_none_or(|free| free <= at)
+            lane.waiting.len() > 0
+                && lane.has_place(&self.rules)
+                && self.free_at(lane).is_none_or(|free| free <= at)
         })
     }
 

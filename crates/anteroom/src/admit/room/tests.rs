@@ -5,22 +5,44 @@ use std::collections::{HashMap, HashSet};
 use proptest::prelude::*;
 
 use super::*;
+use crate::admit::{Order, Share};
 
 const MAX_WAIT: Duration = Duration::from_millis(100);
 const PATIENCE: Duration = Duration::from_millis(30);
 
-fn limits(max_connections: usize, max_waiting: usize) -> Limits {
-    Limits { max_connections, max_waiting, max_wait: MAX_WAIT }
+fn rules(max_connections: usize, max_waiting: usize) -> Rules {
+    let config = crate::Config {
+        max_connections: Some(max_connections),
+        max_waiting,
+        max_wait: MAX_WAIT,
+        order: Order::Fifo,
+        share: Share::unlimited(),
+        ..crate::Config::default()
+    };
+    config.rules(None)
+}
+
+fn room(lanes: usize, rules: Rules) -> Room<u32> {
+    Room::new(&vec![LaneRules::default(); lanes], rules, Instant::now(), 1)
 }
 
 fn arrival(lane: usize, now: Instant, item: u32) -> Arrival<u32> {
-    Arrival { lane, age: Age { handshake: now, accepted: now }, patience: None, item }
+    let age = Age { handshake: now, accepted: now };
+    Arrival { lane, age, from: None, voice: Voice::Spoke, item }
+}
+
+/// Somebody taken out, without the place.
+fn taken(room: &mut Room<u32>, lane: usize, now: Instant) -> Result<u32, Take<u32>> {
+    match room.take(lane, now) {
+        Take::Ready { item, .. } => Ok(item),
+        other => Err(other),
+    }
 }
 
 #[test]
 fn the_healthy_are_taken_in_the_order_of_their_arrival() {
     let now = Instant::now();
-    let mut room = Room::new(1, limits(9, 9));
+    let mut room = room(1, rules(9, 9));
     for item in 0..3 {
         assert_eq!(room.arrive(arrival(0, now, item), now), Admission::Waits);
     }
@@ -33,7 +55,7 @@ fn the_healthy_are_taken_in_the_order_of_their_arrival() {
 fn a_full_lane_refuses_whoever_has_waited_longest_in_it_and_nobody_else() {
     let now = Instant::now();
     let later = now + Duration::from_millis(1);
-    let mut room = Room::new(2, limits(9, 2));
+    let mut room = room(2, rules(9, 2));
     room.arrive(arrival(1, now, 1), now);
     room.arrive(arrival(0, now, 2), now);
     assert_eq!(room.arrive(arrival(0, later, 3), later), Admission::Waits);
@@ -44,7 +66,7 @@ fn a_full_lane_refuses_whoever_has_waited_longest_in_it_and_nobody_else() {
 #[test]
 fn no_lane_takes_the_places_of_another() {
     let now = Instant::now();
-    let mut room = Room::new(2, limits(1, 9));
+    let mut room = room(2, rules(1, 9));
     for item in 0..2 {
         room.arrive(arrival(0, now, item), now);
     }
@@ -57,7 +79,7 @@ fn no_lane_takes_the_places_of_another() {
 #[test]
 fn without_a_place_nobody_is_taken_until_one_is_given_back() {
     let now = Instant::now();
-    let mut room = Room::new(1, limits(1, 9));
+    let mut room = room(1, rules(1, 9));
     room.arrive(arrival(0, now, 1), now);
     room.arrive(arrival(0, now, 2), now);
     assert_eq!(room.take(0, now), Take::Ready(1));
@@ -70,7 +92,7 @@ fn without_a_place_nobody_is_taken_until_one_is_given_back() {
 #[test]
 fn the_age_counts_from_the_handshake_and_an_old_one_is_refused_at_the_door() {
     let now = Instant::now() + MAX_WAIT;
-    let mut room = Room::new(1, limits(9, 9));
+    let mut room = room(1, rules(9, 9));
     let mut old = arrival(0, now, 1);
     old.age.handshake = now - MAX_WAIT;
     assert_eq!(room.arrive(old, now), Admission::Refused(1, Cause::TooOld));
@@ -83,7 +105,7 @@ fn the_age_counts_from_the_handshake_and_an_old_one_is_refused_at_the_door() {
 #[test]
 fn one_who_closes_while_waiting_is_refused_when_the_patience_ends() {
     let now = Instant::now();
-    let mut room = Room::new(1, limits(9, 9));
+    let mut room = room(1, rules(9, 9));
     room.arrive(arrival(0, now, 1), now);
     let (token, _) = room.next_to_watch(now).expect("it waits unwatched");
     room.lose_patience(token, PATIENCE);
@@ -95,7 +117,7 @@ fn one_who_closes_while_waiting_is_refused_when_the_patience_ends() {
 #[test]
 fn a_patience_longer_than_the_longest_wait_changes_nothing() {
     let now = Instant::now();
-    let mut room = Room::new(1, limits(9, 9));
+    let mut room = room(1, rules(9, 9));
     room.arrive(Arrival { patience: Some(MAX_WAIT * 2), ..arrival(0, now, 1) }, now);
     assert_eq!(room.overdue(now + MAX_WAIT), Some((1, Cause::TooOld)));
 }
@@ -103,7 +125,7 @@ fn a_patience_longer_than_the_longest_wait_changes_nothing() {
 #[test]
 fn each_is_given_to_be_watched_once_in_the_order_of_arrival() {
     let now = Instant::now();
-    let mut room = Room::new(1, limits(9, 9));
+    let mut room = room(1, rules(9, 9));
     for item in 0..4 {
         room.arrive(arrival(0, now, item), now);
     }
@@ -152,7 +174,7 @@ struct Model {
     ended: HashSet<u32>,
     open: [usize; 2],
     next: u32,
-    limits: Limits,
+    rules: Rules,
 }
 
 impl Model {
@@ -213,7 +235,7 @@ impl Model {
         match self.room.arrive(Arrival { lane, age, patience, item }, self.now) {
             Admission::Waits => self.waiting.push((item, lane)),
             Admission::WaitsInsteadOf(evicted, cause) => {
-                assert_eq!((cause, self.waiting_in(lane)), (Cause::Full, self.limits.max_waiting));
+                assert_eq!((cause, self.waiting_in(lane)), (Cause::Full, self.rules.max_waiting));
                 self.end(evicted);
                 self.waiting.push((item, lane));
             }
@@ -237,7 +259,7 @@ impl Model {
                 self.end(item);
             }
             Take::Empty => assert_eq!(first, None),
-            Take::NoPlace => assert!(first.is_some() && self.open[lane] == self.limits.max_connections),
+            Take::NoPlace => assert!(first.is_some() && self.open[lane] == self.rules.max_connections),
         }
     }
 
@@ -253,8 +275,8 @@ impl Model {
         assert_eq!((self.room.len(), self.room.open()), (self.waiting.len(), self.open.iter().sum()));
         for lane in 0..2 {
             assert_eq!(self.room.waiting_in(lane), self.waiting_in(lane));
-            assert!(self.waiting_in(lane) <= self.limits.max_waiting);
-            assert!(self.open[lane] <= self.limits.max_connections);
+            assert!(self.waiting_in(lane) <= self.rules.max_waiting);
+            assert!(self.open[lane] <= self.rules.max_connections);
         }
     }
 }
@@ -266,7 +288,7 @@ proptest! {
         max_connections in 1..4usize,
         max_waiting in 1..6usize,
     ) {
-        let limits = limits(max_connections, max_waiting);
+        let limits = rules(max_connections, max_waiting);
         let mut model = Model {
             room: Room::new(2, limits),
             now: Instant::now() + Duration::from_secs(1),
