@@ -2,12 +2,33 @@
 //!
 //! Owns the counts and orders of one service's connections. Never owns the connections.
 
+use std::collections::{BTreeSet, VecDeque};
+
 use super::arena::{Arena, Token};
 use super::line::{Line, Linked};
 use super::order::Law;
 use super::rate::Meter;
 use super::rules::{LaneRules, Rules, WhenFull};
 use super::share::Sources;
+
+/// What happens to a place.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Change {
+    Taken,
+    GivenBack,
+}
+
+impl Change {
+    fn apply(self, open: usize) -> usize {
+        match self {
+            Self::Taken => open + 1,
+            Self::GivenBack => {
+                debug_assert!(open > 0, "a place was given back twice");
+                open.saturating_sub(1)
+            }
+        }
+    }
+}
 
 #[derive(Debug)]
 pub(super) struct Lane {
@@ -16,6 +37,12 @@ pub(super) struct Lane {
     pub(super) waiting: Line,
     /// Who has not sent its first byte.
     pub(super) silent: Line,
+    /// Sources of which somebody stands back, by the number of places that they have.
+    back: BTreeSet<(u32, Token)>,
+    /// How many stand back.
+    back_len: usize,
+    /// Who stood back before it was watched. Some may have gone.
+    back_unwatched: VecDeque<Token>,
     /// The oldest that waits and is not watched yet. Those behind it are not watched either: watching
     /// goes in the order of arrival.
     unwatched: Option<Token>,
@@ -35,6 +62,9 @@ impl Lane {
             own,
             waiting: Line::default(),
             silent: Line::default(),
+            back: BTreeSet::new(),
+            back_len: 0,
+            back_unwatched: VecDeque::new(),
             unwatched: None,
             open: 0,
             law: Law::default(),
@@ -46,7 +76,12 @@ impl Lane {
 
     /// Sockets: open, waiting and silent.
     pub(super) fn held(&self) -> usize {
-        self.open + self.waiting.len() + self.silent.len()
+        self.open + self.queued() + self.silent.len()
+    }
+
+    /// How many wait, those that stand back included.
+    pub(super) fn queued(&self) -> usize {
+        self.waiting.len() + self.back_len
     }
 
     /// Of what was set aside for this lane, what it does not use.
@@ -78,12 +113,12 @@ impl Lane {
     }
 
     /// How many wait beyond those for whom a place stands ready.
-    pub(super) fn queued(&self, rules: &Rules) -> usize {
-        self.waiting.len().saturating_sub(self.ready(rules))
+    pub(super) fn in_excess(&self, rules: &Rules) -> usize {
+        self.queued().saturating_sub(self.ready(rules))
     }
 
     pub(super) fn is_waiting_full(&self, rules: &Rules) -> bool {
-        self.waiting.len() >= self.waiting_limit(rules)
+        self.queued() >= self.waiting_limit(rules)
     }
 
     pub(super) fn is_silent_full(&self, rules: &Rules) -> bool {
@@ -104,12 +139,71 @@ impl Lane {
             return usize::MAX;
         }
         // Each who is silent may speak, and wait.
-        let standing = self.waiting.len() + self.silent.len();
+        let standing = self.queued() + self.silent.len();
         let silent = rules.first_byte.map_or(usize::MAX, |stage| stage.max_silent);
         let room = self.waiting_limit(rules).saturating_sub(standing);
         let room = room.min(silent.saturating_sub(self.silent.len())).min(sockets);
         // One is always in hand: it is by its age that those behind it in the kernel are known.
         if standing == 0 { room.max(1) } else { room }
+    }
+
+    /// Whether a source may have another open place; see [`Share::alpha`](super::share::Share).
+    pub(super) fn may_open(&self, rules: &Rules, source: Option<Token>) -> bool {
+        let (Some(alpha), Some(places)) = (rules.share.alpha, self.max_connections(rules)) else {
+            return true;
+        };
+        let free = places.saturating_sub(self.open);
+        source.is_none_or(|source| self.sources.open(source) as usize <= free.saturating_mul(alpha as usize))
+    }
+
+    /// The first of those who stood back that need not any more.
+    pub(super) fn called_back(&self, rules: &Rules) -> Option<Token> {
+        let &(_, source) = self.back.first()?;
+        self.may_open(rules, Some(source)).then(|| self.sources.back(source)?.oldest()).flatten()
+    }
+
+    /// Who goes first when somebody has to: of the source with the most places, of those who stand
+    /// back; else who has waited longest.
+    pub(super) fn first_to_go(&self) -> Option<Token> {
+        let most = self.back.last().and_then(|&(_, source)| self.sources.back(source)?.oldest());
+        most.or(self.waiting.oldest())
+    }
+
+    /// Somebody of this source already stands back: who comes after it does, too.
+    pub(super) fn stands_back(&self, source: Option<Token>) -> bool {
+        let back = source.and_then(|source| self.sources.back(source));
+        back.is_some_and(|line| line.len() > 0)
+    }
+
+    /// Puts one among those of its source who stand back.
+    pub(super) fn put_back<T: Linked>(&mut self, arena: &mut Arena<T>, token: Token, source: Token) {
+        let Some(line) = self.sources.back_mut(source) else { return };
+        line.push(arena, token);
+        self.back.insert((self.sources.open(source), source));
+        self.back_len += 1;
+        self.back_unwatched.push_back(token);
+    }
+
+    /// Takes one out of those of its source who stand back.
+    pub(super) fn unback<T: Linked>(&mut self, arena: &mut Arena<T>, token: Token, source: Token) {
+        let Some(line) = self.sources.back_mut(source) else { return };
+        line.unlink(arena, token);
+        self.back_len -= 1;
+        if line.len() == 0 {
+            self.back.remove(&(self.sources.open(source), source));
+        }
+    }
+
+    /// A place is taken, or given back.
+    pub(super) fn count_open(&mut self, source: Option<Token>, change: Change) {
+        self.open = change.apply(self.open);
+        let Some(source) = source else { return };
+        let open = self.sources.open(source);
+        let now = u32::try_from(change.apply(open as usize)).unwrap_or(u32::MAX);
+        self.sources.set_open(source, now);
+        if self.back.remove(&(open, source)) {
+            self.back.insert((now, source));
+        }
     }
 
     /// Puts one behind those who wait.
@@ -126,12 +220,15 @@ impl Lane {
         }
     }
 
+    /// The oldest that nobody watches. It may have gone.
     pub(super) fn unwatched(&self) -> Option<Token> {
-        self.unwatched
+        self.back_unwatched.front().copied().or(self.unwatched)
     }
 
-    /// The oldest unwatched one is watched from now on.
+    /// That one is watched from now on, or has gone.
     pub(super) fn advance_watch<T: Linked>(&mut self, arena: &Arena<T>) {
-        self.unwatched = self.unwatched.and_then(|token| Line::newer_than(arena, token));
+        if self.back_unwatched.pop_front().is_none() {
+            self.unwatched = self.unwatched.and_then(|token| Line::newer_than(arena, token));
+        }
     }
 }

@@ -25,7 +25,8 @@ use super::rate::{Meter, Rate};
 #[non_exhaustive]
 pub struct Share {
     /// A source may take another place, open or waiting, only while it holds at most this many times
-    /// the places that are still free (default 8: a source alone gets eight ninths of them). `None`:
+    /// the places that are still free (default 8: a source alone gets eight ninths of them). The same
+    /// holds for the open places alone: who has its share of them waits behind the others. `None`:
     /// whatever it likes. Not in force with [`WhenFull::BackPressure`](crate::WhenFull::BackPressure).
     pub alpha: Option<u32>,
     /// Connections that a source may have at the same time, open and waiting (default: any number).
@@ -83,6 +84,10 @@ struct Source {
     key: SourceKey,
     /// Connections, open and waiting.
     held: u32,
+    /// Of them, the open.
+    open: u32,
+    /// Of those that wait, the ones that stand back because this source has its share of the open places.
+    back: Line,
     meter: Meter,
     /// Among those that hold nothing and are remembered for their rate.
     links: Links,
@@ -122,6 +127,25 @@ impl Sources {
 
     pub(crate) fn held(&self, source: Token) -> usize {
         self.sources.get(source).map_or(0, |source| source.held as usize)
+    }
+
+    pub(crate) fn open(&self, source: Token) -> u32 {
+        self.sources.get(source).map_or(0, |source| source.open)
+    }
+
+    pub(crate) fn set_open(&mut self, source: Token, open: u32) {
+        if let Some(source) = self.sources.get_mut(source) {
+            source.open = open;
+        }
+    }
+
+    /// Who stands back, of a source.
+    pub(crate) fn back(&self, source: Token) -> Option<&Line> {
+        self.sources.get(source).map(|source| &source.back)
+    }
+
+    pub(crate) fn back_mut(&mut self, source: Token) -> Option<&mut Line> {
+        self.sources.get_mut(source).map(|source| &mut source.back)
     }
 
     pub(crate) fn is_free(&self, source: Token, rate: &Rate, at: u64) -> bool {
@@ -174,7 +198,14 @@ impl Sources {
         if self.len() >= self.most {
             return None;
         }
-        let source = Source { key, held: 0, meter: Meter::default(), links: Links::default() };
+        let source = Source {
+            key,
+            held: 0,
+            open: 0,
+            back: Line::default(),
+            meter: Meter::default(),
+            links: Links::default(),
+        };
         let token = self.sources.insert(source);
         self.by_key.insert(key, token);
         self.idle.push(&mut self.sources, token);

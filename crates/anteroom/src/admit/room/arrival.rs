@@ -53,17 +53,20 @@ impl<T> Room<T> {
         if let Some(lane) = self.lanes.get_mut(lane) {
             entry.source = key.and_then(|key| lane.sources.hold(key, rate.as_ref(), at));
         }
-        let special = entry.is_special;
+        let (special, source) = (entry.is_special, entry.source);
         let token = self.entries.insert(entry);
         if special {
             self.special.insert((due, token));
         }
         self.stand(lane, standing, token);
+        if standing == Standing::Waits && self.lanes.get(lane).is_some_and(|lane| lane.stands_back(source)) {
+            self.stand_back(token);
+        }
         self.look(lane, now);
         match (standing, evicted) {
             (Standing::Silent, evicted) => Admission::Silent(token, evicted),
-            (Standing::Waits, Some((item, cause))) => Admission::WaitsInsteadOf(item, cause),
-            (Standing::Waits, None) => Admission::Waits,
+            (_, Some((item, cause))) => Admission::WaitsInsteadOf(item, cause),
+            (_, None) => Admission::Waits,
         }
     }
 
@@ -79,9 +82,9 @@ impl<T> Room<T> {
     ) -> Result<Option<(Token, Cause)>, Cause> {
         let of = self.lanes.get(lane).ok_or(Cause::Closed)?;
         let rules = &self.rules;
-        let (line, is_full, cause) = match standing {
-            Standing::Waits => (&of.waiting, of.is_waiting_full(rules), Cause::Full),
-            Standing::Silent => (&of.silent, of.is_silent_full(rules), Cause::Silent),
+        let (head, is_full, cause) = match standing {
+            Standing::Silent => (of.silent.oldest(), of.is_silent_full(rules), Cause::Silent),
+            Standing::Waits | Standing::Back => (of.first_to_go(), of.is_waiting_full(rules), Cause::Full),
         };
         let has_socket = self.spare_sockets(lane).is_none_or(|spare| spare > 0);
         if let Some(source) = key.and_then(|key| of.sources.find(key)) {
@@ -89,25 +92,23 @@ impl<T> Room<T> {
                 return Err(Cause::Rate);
             }
             if !self.has_share(lane, source) {
-                let head = line.oldest();
                 let is_own = head.and_then(|head| self.entries.get(head)?.source) == Some(source);
                 let cause = if is_full && standing == Standing::Waits { cause } else { Cause::Share };
                 return head.filter(|_| is_own).map(|head| Some((head, cause))).ok_or(Cause::Share);
             }
         }
         if let (Standing::Waits, Some(early)) = (standing, rules.refuse_early) {
-            if early.refuses(of.queued(rules), &mut self.dice) {
+            if early.refuses(of.in_excess(rules), &mut self.dice) {
                 return Err(Cause::Early);
             }
         }
-        let head = line.oldest();
         match rules.when_full {
             // The acceptor asks for vacancies: it is never more than one too many, and that one is in hand.
             WhenFull::BackPressure => Ok(None),
             WhenFull::RefuseOldest if is_full => head.map(|head| Some((head, cause))).ok_or(cause),
             WhenFull::RefuseOldest if has_socket => Ok(None),
             WhenFull::RefuseOldest => {
-                let head = of.silent.oldest().or(of.waiting.oldest());
+                let head = of.silent.oldest().or(of.first_to_go());
                 head.map(|head| Some((head, Cause::Resources))).ok_or(Cause::Resources)
             }
         }
@@ -146,8 +147,8 @@ impl<T> Room<T> {
     /// Whether whoever stands last there is older: then the line is in the order of its deadlines.
     fn is_in_order(&self, lane: usize, standing: Standing, since: Instant) -> bool {
         let line = self.lanes.get(lane).map(|lane| match standing {
-            Standing::Waits => &lane.waiting,
             Standing::Silent => &lane.silent,
+            Standing::Waits | Standing::Back => &lane.waiting,
         });
         let newest = line.and_then(|line| self.entries.get(line.newest()?));
         newest.is_none_or(|newest| newest.since <= since)
@@ -156,9 +157,23 @@ impl<T> Room<T> {
     fn stand(&mut self, lane: usize, standing: Standing, token: Token) {
         let Some(lane) = self.lanes.get_mut(lane) else { return };
         match standing {
-            Standing::Waits => lane.queue(&mut self.entries, token),
             Standing::Silent => lane.silent.push(&mut self.entries, token),
+            Standing::Waits | Standing::Back => lane.queue(&mut self.entries, token),
         }
+    }
+
+    /// From waiting to standing back.
+    pub(super) fn stand_back(&mut self, token: Token) {
+        let Some(entry) = self.entries.get_mut(token) else { return };
+        let (Some(source), Some(lane)) = (entry.source, self.lanes.get_mut(entry.lane as usize)) else {
+            return;
+        };
+        entry.standing = Standing::Back;
+        if !std::mem::replace(&mut entry.is_special, true) {
+            self.special.insert((entry.due(&self.rules).0, token));
+        }
+        lane.unqueue(&mut self.entries, token);
+        lane.put_back(&mut self.entries, token, source);
     }
 
     pub(crate) fn is_silent(&self, token: Token) -> bool {
@@ -174,7 +189,7 @@ impl<T> Room<T> {
         let of = self.lanes.get(lane)?;
         let is_full = self.rules.when_full == WhenFull::RefuseOldest && of.is_waiting_full(&self.rules);
         // Where nobody may wait, and no place stands ready, it is itself the one.
-        let out = is_full.then(|| of.waiting.oldest().unwrap_or(token));
+        let out = is_full.then(|| of.first_to_go().unwrap_or(token));
         let refused = out.and_then(|out| self.end(out, now)).map(|item| (item, Cause::Full));
         self.stand_up(token, now);
         self.look(lane, now);

@@ -78,23 +78,29 @@ impl<T> Room<T> {
     /// Takes out whoever stands longest in `lane`, without a place: for a lane that nobody serves.
     pub(crate) fn turn_away(&mut self, lane: usize, now: Instant) -> Option<T> {
         let lane = self.lanes.get(lane)?;
-        let token = lane.waiting.oldest().or(lane.silent.oldest())?;
+        let token = lane.first_to_go().or(lane.silent.oldest())?;
         self.end(token, now)
     }
 
     /// One that has waited since `accepted_by` or longer and that nobody watches for a hang-up: it
     /// counts as watched from now on. Call until `None`. The silent are watched from the beginning.
     pub(crate) fn next_to_watch(&mut self, accepted_by: Instant) -> Option<(Token, &T)> {
-        let is_due = |lane: &Lane| {
-            let oldest = lane.unwatched().and_then(|token| self.entries.get(token));
-            oldest.is_some_and(|entry| entry.accepted <= accepted_by)
-        };
-        let lane = self.lanes.iter_mut().find(|lane| is_due(lane))?;
-        let token = lane.unwatched()?;
-        lane.advance_watch(&self.entries);
-        let entry = self.entries.get_mut(token)?;
-        entry.is_watched = true;
-        Some((token, &entry.item))
+        for lane in &mut self.lanes {
+            while let Some(token) = lane.unwatched() {
+                let unwatched = self.entries.get(token).filter(|entry| !entry.is_watched);
+                if unwatched.is_some_and(|entry| entry.accepted > accepted_by) {
+                    break;
+                }
+                let is_there = unwatched.is_some();
+                lane.advance_watch(&self.entries);
+                if is_there {
+                    let entry = self.entries.get_mut(token)?;
+                    entry.is_watched = true;
+                    return Some((token, &entry.item));
+                }
+            }
+        }
+        None
     }
 
     /// When the oldest that nobody watches was accepted.

@@ -100,6 +100,8 @@ pub(crate) enum Take<T> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Standing {
     Waits,
+    /// It waits behind all others until its source has fewer of the open places.
+    Back,
     Silent,
 }
 
@@ -149,7 +151,7 @@ pub(crate) struct Room<T> {
     lanes: Vec<Lane>,
     entries: Arena<Entry<T>>,
     /// Those whose turn to be refused is not that of their place in their line: clients that sent and
-    /// closed, and those from another listener's queue.
+    /// closed, those from another listener's queue, and those who stand back.
     special: BTreeSet<(Instant, Token)>,
     start: Instant,
     dice: Dice,
@@ -207,12 +209,12 @@ impl<T> Room<T> {
     }
 
     pub(crate) fn waiting_in(&self, lane: usize) -> usize {
-        self.lanes.get(lane).map_or(0, |lane| lane.waiting.len())
+        self.lanes.get(lane).map_or(0, Lane::queued)
     }
 
     /// Connections of a lane in the room, waiting or silent.
     pub(crate) fn standing_in(&self, lane: usize) -> usize {
-        self.lanes.get(lane).map_or(0, |lane| lane.waiting.len() + lane.silent.len())
+        self.lanes.get(lane).map_or(0, |lane| lane.queued() + lane.silent.len())
     }
 
     /// How many more may be accepted for a lane without anybody being refused for it; see
@@ -222,7 +224,7 @@ impl<T> Room<T> {
         self.lanes.get(lane).map_or(0, |lane| lane.vacancies(&self.rules, sockets))
     }
 
-    /// When the oldest of all began to wait, or to be silent.
+    /// When the oldest of all began to wait, or to be silent; those that stand back are not looked at.
     pub(crate) fn oldest(&self) -> Option<Instant> {
         let heads = self.lanes.iter().flat_map(|lane| [lane.waiting.oldest(), lane.silent.oldest()]);
         heads.flatten().filter_map(|token| Some(self.entries.get(token)?.since)).min()
@@ -257,13 +259,18 @@ impl<T> Room<T> {
 
     fn remove(&mut self, token: Token) -> Option<Entry<T>> {
         let entry = self.entries.get(token)?;
-        let (lane, standing) = (entry.lane as usize, entry.standing);
+        let (lane, standing, source) = (entry.lane as usize, entry.standing, entry.source);
         if entry.is_special {
             self.special.remove(&(entry.due(&self.rules).0, token));
         }
         if let Some(lane) = self.lanes.get_mut(lane) {
             match standing {
                 Standing::Waits => lane.unqueue(&mut self.entries, token),
+                Standing::Back => {
+                    if let Some(source) = source {
+                        lane.unback(&mut self.entries, token, source);
+                    }
+                }
                 Standing::Silent => {
                     lane.silent.unlink(&mut self.entries, token);
                 }

@@ -5,23 +5,28 @@
 use std::time::{Duration, Instant};
 
 use super::{Place, Room, Take};
-use crate::admit::lane::Lane;
+use crate::admit::arena::Token;
+use crate::admit::lane::{Change, Lane};
 
 impl<T> Room<T> {
     /// Whether a [`Room::take`] on this lane could hand somebody out.
     pub(crate) fn can_take(&self, lane: usize, now: Instant) -> bool {
         let at = self.since_start(now);
         self.lanes.get(lane).is_some_and(|lane| {
-            lane.waiting.len() > 0
+            self.has_somebody(lane)
                 && lane.has_place(&self.rules)
                 && self.free_at(lane).is_none_or(|free| free <= at)
         })
     }
 
+    fn has_somebody(&self, lane: &Lane) -> bool {
+        lane.waiting.len() > 0 || lane.called_back(&self.rules).is_some()
+    }
+
     /// When somebody may be handed out for whom there is a place already: only a rate is in the way.
     pub(crate) fn rate_allows(&self, lane: usize) -> Option<Instant> {
         let lane = self.lanes.get(lane)?;
-        let free = self.free_at(lane).filter(|_| lane.waiting.len() > 0 && lane.has_place(&self.rules))?;
+        let free = self.free_at(lane).filter(|_| self.has_somebody(lane) && lane.has_place(&self.rules))?;
         self.start.checked_add(Duration::from_nanos(free))
     }
 
@@ -33,12 +38,10 @@ impl<T> Room<T> {
     /// The next of `lane`, in the order of the hour.
     pub(crate) fn take(&mut self, lane: usize, now: Instant) -> Take<T> {
         self.look(lane, now);
-        let Some(of) = self.lanes.get(lane) else { return Take::Empty };
-        let next = if of.law.is_newest_first() { of.waiting.newest() } else { of.waiting.oldest() };
-        let Some(token) = next else { return Take::Empty };
         if !self.can_take(lane, now) {
-            return Take::NoPlace;
+            return if self.waiting_in(lane) > 0 { Take::NoPlace } else { Take::Empty };
         }
+        let Some(token) = self.next(lane) else { return Take::NoPlace };
         let Some(entry) = self.entries.get(token) else { return Take::Empty };
         let (due, cause) = entry.due(&self.rules);
         if due <= now {
@@ -47,7 +50,7 @@ impl<T> Room<T> {
         let Some(entry) = self.remove(token) else { return Take::Empty };
         let at = self.since_start(now);
         if let Some(of) = self.lanes.get_mut(lane) {
-            of.open += 1;
+            of.count_open(entry.source, Change::Taken);
             if let Some(rate) = &self.rules.accept_rate {
                 of.meter.pass(rate, at);
             }
@@ -57,11 +60,27 @@ impl<T> Room<T> {
         Take::Ready { item: entry.item, place, is_watched: entry.is_watched }
     }
 
+    /// Who is to go in next. Those whose source has its share of the places stand back, each once.
+    fn next(&mut self, lane: usize) -> Option<Token> {
+        loop {
+            let of = self.lanes.get(lane)?;
+            if let Some(token) = of.called_back(&self.rules) {
+                return Some(token);
+            }
+            let token = if of.law.is_newest_first() { of.waiting.newest() } else { of.waiting.oldest() }?;
+            let source = self.entries.get(token)?.source;
+            if of.may_open(&self.rules, source) {
+                return Some(token);
+            }
+            self.stand_back(token);
+        }
+    }
+
     /// Takes a place of `lane` for somebody who did not wait.
     #[cfg(feature = "test-util")]
     pub(crate) fn occupy(&mut self, lane: usize) -> Place {
         if let Some(lane) = self.lanes.get_mut(lane) {
-            lane.open += 1;
+            lane.count_open(None, Change::Taken);
         }
         Place { lane, source: None }
     }
@@ -70,8 +89,7 @@ impl<T> Room<T> {
     pub(crate) fn release(&mut self, place: Place, now: Instant) {
         let at = self.since_start(now);
         let Some(lane) = self.lanes.get_mut(place.lane) else { return };
-        debug_assert!(lane.open > 0, "a place was freed twice");
-        lane.open = lane.open.saturating_sub(1);
+        lane.count_open(place.source, Change::GivenBack);
         if let Some(source) = place.source {
             lane.sources.let_go(source, at);
         }
