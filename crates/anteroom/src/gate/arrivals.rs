@@ -22,12 +22,15 @@ use crate::observe::Note;
 const HEARD_WITHIN: Duration = Duration::from_secs(1);
 
 impl State {
-    /// The waker of the taker of a lane, if there is somebody for it now.
+    /// The waker of the taker of a lane, if there is somebody for it now, or never will be again.
     fn wake_taker(&mut self, lane: usize, now: Instant) -> Option<Waker> {
         let Self { room, doors, .. } = self;
         let door = doors.get_mut(lane)?;
         if room.can_take(lane, now) {
             return door.wake_from(Asleep::Arrival);
+        }
+        if door.is_closed() && room.standing_in(lane) == 0 {
+            return door.close();
         }
         if room.waiting_in(lane) > 0 {
             door.wait_for_place();
@@ -103,6 +106,7 @@ impl Gate {
         wakers.into_iter().for_each(Waker::wake);
         if let Some((parked, cause)) = refused {
             self.refuse(parked, cause, now);
+            self.tell_room();
         }
     }
 
@@ -127,14 +131,20 @@ impl Gate {
                     None => break,
                 }
             }
+            let wakers: Vec<_> =
+                if overdue.is_empty() { Vec::new() } else { state.wake_takers(now).collect() };
             let full = overdue.len() >= AT_ONCE || self.watch_some(&mut state.room, now) >= AT_ONCE;
             let due = state.room.next_due();
             let watch = state.room.oldest_unwatched().map(|accepted| accepted + WATCH_AFTER);
             let rate = state.next_by_rate();
             let reordered: Vec<_> = state.room.reordered().collect();
             drop(state);
+            wakers.into_iter().for_each(Waker::wake);
             for (lane, newest_first) in reordered {
                 self.notes.leave(Note::Order { lane, newest_first });
+            }
+            if !overdue.is_empty() {
+                self.tell_room();
             }
             for (parked, cause) in overdue.drain(..) {
                 self.refuse(parked, cause, now);
