@@ -177,7 +177,7 @@ pub(crate) struct Grain {
 /// Names a source: addresses that count as one. Two halves, because a `u128` would want an alignment
 /// that costs the table a fifth of its room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct SourceKey([u64; 2]);
+pub(crate) struct SourceKey(u64, u64);
 
 const HALF: u128 = u64::MAX as u128;
 
@@ -188,7 +188,7 @@ impl Grain {
             IpAddr::V6(_) => self.v6,
         };
         let [high, low] = [64, 0].map(|shift| u64::try_from(mask(bits(address), len) >> shift & HALF));
-        SourceKey([high.unwrap_or(0), low.unwrap_or(0)])
+        SourceKey(high.unwrap_or(0), low.unwrap_or(0))
     }
 }
 

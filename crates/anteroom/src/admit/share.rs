@@ -76,8 +76,9 @@ impl Share {
 /// attacker with so many has no need of another's share.
 pub(crate) const MOST_SOURCES: usize = 57_344;
 
-/// Sources that wait for nothing but to be forgotten, forgotten per newcomer.
-const FORGET_AT_ONCE: usize = 2;
+/// Sources that hold nothing and are remembered all the same: most come again, and need not be entered
+/// anew.
+const REMEMBERED: usize = 256;
 
 #[derive(Debug)]
 struct Source {
@@ -117,8 +118,9 @@ impl Sources {
         Self { by_key: HashMap::new(), sources: Arena::new(), idle: Line::default(), most }
     }
 
+    /// Sources that hold something.
     pub(crate) fn len(&self) -> usize {
-        self.sources.len()
+        self.sources.len() - self.idle.len()
     }
 
     pub(crate) fn find(&self, key: SourceKey) -> Option<Token> {
@@ -152,10 +154,16 @@ impl Sources {
         self.sources.get(source).is_none_or(|source| source.meter.is_free(rate, at))
     }
 
-    /// One more for the source of that key. `None`: the table is full of sources that hold something,
-    /// and this one is not counted.
-    pub(crate) fn hold(&mut self, key: SourceKey, rate: Option<&Rate>, at: u64) -> Option<Token> {
-        let token = match self.find(key) {
+    /// One more for the source of that key, which `known` is if it is known. `None`: the table is full
+    /// of sources that hold something, and this one is not counted.
+    pub(crate) fn hold(
+        &mut self,
+        key: SourceKey,
+        known: Option<Token>,
+        rate: Option<&Rate>,
+        at: u64,
+    ) -> Option<Token> {
+        let token = match known {
             Some(token) => token,
             None => self.enter(key, at)?,
         };
@@ -175,29 +183,18 @@ impl Sources {
         let Some(source) = self.sources.get_mut(token) else { return };
         debug_assert!(source.held > 0, "a source gave back what it did not hold");
         source.held = source.held.saturating_sub(1);
-        if source.held > 0 {
-            return;
-        }
-        let is_blank = source.meter.is_blank(at);
-        self.idle.push(&mut self.sources, token);
-        if is_blank {
-            self.forget(token);
+        if source.held == 0 {
+            self.idle.push(&mut self.sources, token);
+            self.forget_some(at);
         }
     }
 
     /// A source that holds nothing yet, among the idle.
     fn enter(&mut self, key: SourceKey, at: u64) -> Option<Token> {
-        for _ in 0..FORGET_AT_ONCE {
-            let Some(oldest) = self.idle.oldest() else { break };
-            let is_blank = self.sources.get(oldest).is_some_and(|source| source.meter.is_blank(at));
-            if !is_blank && self.len() < self.most {
-                break;
-            }
-            self.forget(oldest);
+        if self.sources.len() >= self.most {
+            self.forget(self.idle.oldest()?);
         }
-        if self.len() >= self.most {
-            return None;
-        }
+        self.forget_some(at);
         let source = Source {
             key,
             held: 0,
@@ -210,6 +207,17 @@ impl Sources {
         self.by_key.insert(key, token);
         self.idle.push(&mut self.sources, token);
         Some(token)
+    }
+
+    /// Forgets those of whom nothing is to be remembered but that they came.
+    fn forget_some(&mut self, at: u64) {
+        for _ in 0..2 {
+            let oldest = self.idle.oldest().filter(|_| self.idle.len() > REMEMBERED);
+            let blank = oldest
+                .filter(|&oldest| self.sources.get(oldest).is_some_and(|source| source.meter.is_blank(at)));
+            let Some(blank) = blank else { return };
+            self.forget(blank);
+        }
     }
 
     fn forget(&mut self, token: Token) {
@@ -232,39 +240,60 @@ mod tests {
         Share::default().grain().key(IpAddr::V4(Ipv4Addr::from_bits(number)))
     }
 
+    fn hold(sources: &mut Sources, number: u32, rate: Option<&Rate>, at: u64) -> Option<Token> {
+        sources.hold(key(number), sources.find(key(number)), rate, at)
+    }
+
     #[test]
-    fn who_has_given_everything_back_is_forgotten() {
+    fn who_has_given_everything_back_does_not_count_and_is_forgotten_for_others() {
         let mut sources = Sources::new(9);
-        let token = sources.hold(key(1), None, 0).unwrap();
-        assert_eq!(sources.hold(key(1), None, 0), Some(token));
+        let token = hold(&mut sources, 1, None, 0).unwrap();
+        assert_eq!(hold(&mut sources, 1, None, 0), Some(token));
         sources.let_go(token, 0);
         assert_eq!((sources.held(token), sources.len()), (1, 1));
         sources.let_go(token, 0);
-        assert_eq!((sources.find(key(1)), sources.len()), (None, 0));
+        assert_eq!((sources.held(token), sources.len()), (0, 0));
+        let mut sources = Sources::new(10_000);
+        for number in 0..5_000 {
+            let token = hold(&mut sources, number, None, 0).unwrap();
+            sources.let_go(token, 0);
+        }
+        assert_eq!((sources.len(), sources.sources.len()), (0, REMEMBERED));
+        assert_eq!((sources.find(key(0)), sources.by_key.len()), (None, REMEMBERED));
     }
 
     #[test]
     fn a_rate_is_remembered_as_long_as_it_matters() {
         let rate = Rate::per_second(1);
         let mut sources = Sources::new(9);
-        let token = sources.hold(key(1), Some(&rate), 0).unwrap();
+        let token = hold(&mut sources, 1, Some(&rate), 0).unwrap();
         sources.let_go(token, 0);
         assert!(!sources.is_free(sources.find(key(1)).unwrap(), &rate, SECOND / 2));
         assert!(sources.is_free(token, &rate, SECOND));
-        let other = sources.hold(key(2), Some(&rate), SECOND).unwrap();
-        assert_eq!((sources.find(key(1)), sources.find(key(2))), (None, Some(other)));
+        let mut sources = Sources::new(10_000);
+        for number in 0..5_000 {
+            let token = hold(&mut sources, number, Some(&rate), 0).unwrap();
+            sources.let_go(token, 0);
+        }
+        assert_eq!(sources.sources.len(), 5_000, "each may not come again yet");
+        for number in 5_000..9_000 {
+            let token = hold(&mut sources, number, Some(&rate), SECOND).unwrap();
+            sources.let_go(token, SECOND);
+        }
+        assert_eq!(sources.find(key(0)), None);
+        assert!(sources.sources.len() < 5_000 + REMEMBERED, "{}", sources.sources.len());
     }
 
     #[test]
     fn a_million_sources_stay_within_the_bound_and_push_out_only_who_holds_nothing() {
         let rate = Rate::per_second(1);
         let mut sources = Sources::new(1_000);
-        let kept = sources.hold(key(0), Some(&rate), 0).unwrap();
+        let kept = hold(&mut sources, 0, Some(&rate), 0).unwrap();
         for number in 1..1_000_000 {
             let at = u64::from(number);
-            let token = sources.hold(key(number), Some(&rate), at).expect("an idle one makes room");
+            let token = hold(&mut sources, number, Some(&rate), at).expect("an idle one makes room");
             sources.let_go(token, at);
-            assert!(sources.len() <= 1_000);
+            assert!(sources.sources.len() <= 1_000);
         }
         assert_eq!(sources.find(key(0)), Some(kept));
     }
@@ -272,12 +301,12 @@ mod tests {
     #[test]
     fn a_table_full_of_holders_counts_no_newcomer_and_loses_nobody() {
         let mut sources = Sources::new(2);
-        let first = sources.hold(key(1), None, 0).unwrap();
-        sources.hold(key(2), None, 0).unwrap();
-        assert_eq!(sources.hold(key(3), None, 0), None);
-        assert_eq!(sources.hold(key(1), None, 0), Some(first));
+        let first = hold(&mut sources, 1, None, 0).unwrap();
+        hold(&mut sources, 2, None, 0).unwrap();
+        assert_eq!(hold(&mut sources, 3, None, 0), None);
+        assert_eq!(hold(&mut sources, 1, None, 0), Some(first));
         sources.let_go(first, 0);
         sources.let_go(first, 0);
-        assert!(sources.hold(key(3), None, 0).is_some());
+        assert!(hold(&mut sources, 3, None, 0).is_some());
     }
 }

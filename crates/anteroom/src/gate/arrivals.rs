@@ -14,7 +14,7 @@ use super::door::{Asleep, Door};
 use super::farewell::{Bidden, FAREWELL_BIT};
 use super::register::OPEN_BIT;
 use super::{AT_ONCE, Gate, Newcomer, Parked, Policy, State, WATCH_AFTER};
-use crate::admit::{Admission, Arrival, Cause, Death, Judgement, Room, Rules, Stage, Token};
+use crate::admit::{Admission, Arrival, Cause, Death, Judgement, Room, Rules, Stage, Token, Turn};
 use crate::config::Refusal;
 use crate::observe::Note;
 
@@ -45,7 +45,8 @@ impl State {
     /// When a rate lets somebody in whose taker sleeps until then.
     fn next_by_rate(&self) -> Option<Instant> {
         let asleep = self.doors.iter().enumerate().filter(|(_, door)| door.sleeps_on(Asleep::Place));
-        asleep.filter_map(|(lane, _)| self.room.rate_allows(lane)).min()
+        let turns = asleep.map(|(lane, _)| self.room.turn(lane));
+        turns.filter_map(|turn| if let Turn::From(then) = turn { Some(then) } else { None }).min()
     }
 }
 

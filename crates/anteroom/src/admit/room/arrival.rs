@@ -11,6 +11,7 @@ use crate::admit::arena::Token;
 use crate::admit::cause::Cause;
 use crate::admit::lane::Lane;
 use crate::admit::line::Links;
+use crate::admit::moment::Moment;
 use crate::admit::prefix::SourceKey;
 use crate::admit::rules::{Rules, WhenFull};
 
@@ -18,7 +19,9 @@ impl<T> Room<T> {
     /// Lets a connection wait, or not.
     pub(crate) fn arrive(&mut self, arrival: Arrival<T>, now: Instant) -> Admission<T> {
         let Arrival { lane, age, from, voice, item } = arrival;
-        let at = self.since_start(now);
+        let now = self.epoch.moment(now);
+        let at = now.since(self.epoch.start);
+        let since = self.epoch.moment(age.handshake);
         let standing = match voice {
             Voice::Silent if self.rules.first_byte.is_some() => Standing::Silent,
             _ => Standing::Waits,
@@ -28,14 +31,14 @@ impl<T> Room<T> {
             Voice::Silent | Voice::Spoke => None,
         };
         let mut entry = Entry {
-            since: age.handshake,
-            accepted: age.accepted,
+            since,
+            accepted: self.epoch.moment(age.accepted),
             patience,
             source: None,
             links: Links::default(),
             lane: u32::try_from(lane).unwrap_or(u32::MAX),
             standing,
-            is_special: patience.is_some() || !self.is_in_order(lane, standing, age.handshake),
+            is_special: patience.is_some() || !self.is_in_order(lane, standing, since),
             is_watched: standing == Standing::Silent,
             item,
         };
@@ -44,14 +47,15 @@ impl<T> Room<T> {
             return Admission::Refused(entry.item, cause);
         }
         let key = self.source(from);
-        let out = match self.make_room(lane, standing, key, at) {
+        let known = key.and_then(|key| self.lanes.get(lane)?.sources.find(key));
+        let out = match self.make_room(lane, standing, known, at) {
             Ok(out) => out,
             Err(cause) => return Admission::Refused(entry.item, cause),
         };
         let evicted = out.and_then(|(token, cause)| Some((self.end(token, now)?, cause)));
         let rate = self.rules.share.per_second;
         if let Some(lane) = self.lanes.get_mut(lane) {
-            entry.source = key.and_then(|key| lane.sources.hold(key, rate.as_ref(), at));
+            entry.source = key.and_then(|key| lane.sources.hold(key, known, rate.as_ref(), at));
         }
         let (special, source) = (entry.is_special, entry.source);
         let token = self.entries.insert(entry);
@@ -77,7 +81,7 @@ impl<T> Room<T> {
         &mut self,
         lane: usize,
         standing: Standing,
-        key: Option<SourceKey>,
+        source: Option<Token>,
         at: u64,
     ) -> Result<Option<(Token, Cause)>, Cause> {
         let of = self.lanes.get(lane).ok_or(Cause::Closed)?;
@@ -86,12 +90,12 @@ impl<T> Room<T> {
             Standing::Silent => (of.silent.oldest(), of.is_silent_full(rules), Cause::Silent),
             Standing::Waits | Standing::Back => (of.first_to_go(), of.is_waiting_full(rules), Cause::Full),
         };
-        let has_socket = self.spare_sockets(lane).is_none_or(|spare| spare > 0);
-        if let Some(source) = key.and_then(|key| of.sources.find(key)) {
+        let spare = self.spare_sockets(lane);
+        if let Some(source) = source {
             if rules.share.per_second.is_some_and(|rate| !of.sources.is_free(source, &rate, at)) {
                 return Err(Cause::Rate);
             }
-            if !self.has_share(lane, source) {
+            if !self.has_share(of, source, spare) {
                 let is_own = head.and_then(|head| self.entries.get(head)?.source) == Some(source);
                 let cause = if is_full && standing == Standing::Waits { cause } else { Cause::Share };
                 return head.filter(|_| is_own).map(|head| Some((head, cause))).ok_or(Cause::Share);
@@ -106,7 +110,7 @@ impl<T> Room<T> {
             // The acceptor asks for vacancies: it is never more than one too many, and that one is in hand.
             WhenFull::BackPressure => Ok(None),
             WhenFull::RefuseOldest if is_full => head.map(|head| Some((head, cause))).ok_or(cause),
-            WhenFull::RefuseOldest if has_socket => Ok(None),
+            WhenFull::RefuseOldest if spare.is_none_or(|spare| spare > 0) => Ok(None),
             WhenFull::RefuseOldest => {
                 let head = of.silent.oldest().or(of.first_to_go());
                 head.map(|head| Some((head, Cause::Resources))).ok_or(Cause::Resources)
@@ -115,14 +119,13 @@ impl<T> Room<T> {
     }
 
     /// Whether a source may take another place.
-    fn has_share(&self, lane: usize, source: Token) -> bool {
-        let Some(of) = self.lanes.get(lane) else { return true };
+    fn has_share(&self, of: &Lane, source: Token, spare: Option<usize>) -> bool {
         let share = &self.rules.share;
         let held = of.sources.held(source);
         if share.max_per_source.is_some_and(|most| held >= most) {
             return false;
         }
-        let free = of.free(&self.rules).into_iter().chain(self.spare_sockets(lane)).min();
+        let free = of.free(&self.rules).into_iter().chain(spare).min();
         match (share.alpha, free) {
             (Some(alpha), Some(free)) => held <= free.saturating_mul(alpha as usize),
             _ => true,
@@ -145,7 +148,7 @@ impl<T> Room<T> {
     }
 
     /// Whether whoever stands last there is older: then the line is in the order of its deadlines.
-    fn is_in_order(&self, lane: usize, standing: Standing, since: Instant) -> bool {
+    fn is_in_order(&self, lane: usize, standing: Standing, since: Moment) -> bool {
         let line = self.lanes.get(lane).map(|lane| match standing {
             Standing::Silent => &lane.silent,
             Standing::Waits | Standing::Back => &lane.waiting,
@@ -183,6 +186,7 @@ impl<T> Room<T> {
     /// A silent one has sent its first byte, and is not watched any more: from now on it waits, and its
     /// wait counts from now. Somebody may be refused for it, or itself.
     pub(crate) fn speak(&mut self, token: Token, now: Instant) -> Option<(T, Cause)> {
+        let now = self.epoch.moment(now);
         let entry = self.entries.get_mut(token).filter(|entry| entry.standing == Standing::Silent)?;
         entry.is_watched = false;
         let lane = entry.lane as usize;
@@ -197,7 +201,7 @@ impl<T> Room<T> {
     }
 
     /// From silent to waiting.
-    pub(super) fn stand_up(&mut self, token: Token, now: Instant) {
+    pub(super) fn stand_up(&mut self, token: Token, now: Moment) {
         let Some(entry) = self.entries.get_mut(token) else { return };
         if entry.is_special {
             self.special.remove(&(entry.due(&self.rules).0, token));

@@ -2,15 +2,16 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Room, later};
+use super::Room;
 use crate::admit::arena::Token;
 use crate::admit::cause::Cause;
 use crate::admit::lane::Lane;
+use crate::admit::moment::Moment;
 
 impl<T> Room<T> {
     /// Takes one out whose peer has left.
     pub(crate) fn leave(&mut self, token: Token, now: Instant) -> Option<T> {
-        self.end(token, now)
+        self.end(token, self.epoch.moment(now))
     }
 
     /// The entry under `token`, if it is still in the room.
@@ -31,11 +32,12 @@ impl<T> Room<T> {
 
     /// One whose time is over at `now`; call until `None`.
     pub(crate) fn overdue(&mut self, now: Instant) -> Option<(T, Cause)> {
+        let now = self.epoch.moment(now);
         let (token, cause) = self.first_overdue(now)?;
         self.end(token, now).map(|item| (item, cause))
     }
 
-    fn first_overdue(&mut self, now: Instant) -> Option<(Token, Cause)> {
+    fn first_overdue(&mut self, now: Moment) -> Option<(Token, Cause)> {
         if let Some(&(due, token)) = self.special.first() {
             if due <= now {
                 let cause = self.entries.get(token).map_or(Cause::TooOld, |entry| entry.due(&self.rules).1);
@@ -53,7 +55,7 @@ impl<T> Room<T> {
     }
 
     /// Who is the first to be refused in each line of a lane, when, and for what.
-    fn heads(&self, lane: usize) -> impl Iterator<Item = (Token, Instant, Cause)> {
+    fn heads(&self, lane: usize) -> impl Iterator<Item = (Token, Moment, Cause)> {
         let lane = self.lanes.get(lane);
         let head = |token: Option<Token>| {
             let (due, cause) = self.entries.get(token?)?.due(&self.rules);
@@ -62,7 +64,7 @@ impl<T> Room<T> {
         let waiting = lane.and_then(|lane| lane.waiting.oldest());
         let hopeless = lane.and_then(|lane| {
             let since = self.entries.get(waiting?)?.since;
-            let due = later(since, lane.law.give_up(self.rules.order)?);
+            let due = since.after(lane.law.give_up(self.rules.order)?);
             Some((waiting?, due, Cause::Hopeless))
         });
         let silent = lane.and_then(|lane| lane.silent.oldest());
@@ -72,19 +74,21 @@ impl<T> Room<T> {
     /// When [`Room::overdue`] will have something.
     pub(crate) fn next_due(&self) -> Option<Instant> {
         let heads = (0..self.lanes.len()).flat_map(|lane| self.heads(lane)).map(|(_, due, _)| due);
-        heads.chain(self.special.first().map(|&(due, _)| due)).min()
+        let first = heads.chain(self.special.first().map(|&(due, _)| due)).min();
+        first.and_then(|first| self.epoch.instant(first))
     }
 
     /// Takes out whoever stands longest in `lane`, without a place: for a lane that nobody serves.
     pub(crate) fn turn_away(&mut self, lane: usize, now: Instant) -> Option<T> {
         let lane = self.lanes.get(lane)?;
         let token = lane.first_to_go().or(lane.silent.oldest())?;
-        self.end(token, now)
+        self.end(token, self.epoch.moment(now))
     }
 
     /// One that has waited since `accepted_by` or longer and that nobody watches for a hang-up: it
     /// counts as watched from now on. Call until `None`. The silent are watched from the beginning.
     pub(crate) fn next_to_watch(&mut self, accepted_by: Instant) -> Option<(Token, &T)> {
+        let accepted_by = self.epoch.moment(accepted_by);
         for lane in &mut self.lanes {
             while let Some(token) = lane.unwatched() {
                 let unwatched = self.entries.get(token).filter(|entry| !entry.is_watched);
@@ -106,6 +110,7 @@ impl<T> Room<T> {
     /// When the oldest that nobody watches was accepted.
     pub(crate) fn oldest_unwatched(&self) -> Option<Instant> {
         let oldest = |lane: &Lane| Some(self.entries.get(lane.unwatched()?)?.accepted);
-        self.lanes.iter().filter_map(oldest).min()
+        let oldest = self.lanes.iter().filter_map(oldest).min();
+        oldest.and_then(|oldest| self.epoch.instant(oldest))
     }
 }
