@@ -110,12 +110,14 @@ pub(crate) struct Sources {
     sources: Arena<Source>,
     /// Who holds nothing, in the order in which they gave back their last.
     idle: Line,
+    /// The one that was found last.
+    last: Option<(SourceKey, Token)>,
     most: usize,
 }
 
 impl Sources {
     pub(crate) fn new(most: usize) -> Self {
-        Self { by_key: HashMap::new(), sources: Arena::new(), idle: Line::default(), most }
+        Self { by_key: HashMap::new(), sources: Arena::new(), idle: Line::default(), last: None, most }
     }
 
     /// Sources that hold something.
@@ -123,8 +125,17 @@ impl Sources {
         self.sources.len() - self.idle.len()
     }
 
-    pub(crate) fn find(&self, key: SourceKey) -> Option<Token> {
-        self.by_key.get(&key).copied()
+    pub(crate) fn find(&mut self, key: SourceKey) -> Option<Token> {
+        // Connections come in rows from one source, a proxy for example: the last one is found without
+        // hashing.
+        if let Some((_, token)) = self.last.filter(|&(last, _)| last == key) {
+            if self.sources.get(token).is_some() {
+                return Some(token);
+            }
+        }
+        let found = self.by_key.get(&key).copied();
+        self.last = found.map(|token| (key, token)).or(self.last);
+        found
     }
 
     pub(crate) fn held(&self, source: Token) -> usize {
@@ -179,13 +190,15 @@ impl Sources {
     }
 
     /// One less for a source.
-    pub(crate) fn let_go(&mut self, token: Token, at: u64) {
+    pub(crate) fn let_go(&mut self, token: Token, at: impl Fn() -> u64) {
         let Some(source) = self.sources.get_mut(token) else { return };
         debug_assert!(source.held > 0, "a source gave back what it did not hold");
         source.held = source.held.saturating_sub(1);
         if source.held == 0 {
             self.idle.push(&mut self.sources, token);
-            self.forget_some(at);
+            if self.idle.len() > REMEMBERED {
+                self.forget_some(at());
+            }
         }
     }
 
@@ -241,7 +254,8 @@ mod tests {
     }
 
     fn hold(sources: &mut Sources, number: u32, rate: Option<&Rate>, at: u64) -> Option<Token> {
-        sources.hold(key(number), sources.find(key(number)), rate, at)
+        let known = sources.find(key(number));
+        sources.hold(key(number), known, rate, at)
     }
 
     #[test]
@@ -249,14 +263,14 @@ mod tests {
         let mut sources = Sources::new(9);
         let token = hold(&mut sources, 1, None, 0).unwrap();
         assert_eq!(hold(&mut sources, 1, None, 0), Some(token));
-        sources.let_go(token, 0);
+        sources.let_go(token, || 0);
         assert_eq!((sources.held(token), sources.len()), (1, 1));
-        sources.let_go(token, 0);
+        sources.let_go(token, || 0);
         assert_eq!((sources.held(token), sources.len()), (0, 0));
         let mut sources = Sources::new(10_000);
         for number in 0..5_000 {
             let token = hold(&mut sources, number, None, 0).unwrap();
-            sources.let_go(token, 0);
+            sources.let_go(token, || 0);
         }
         assert_eq!((sources.len(), sources.sources.len()), (0, REMEMBERED));
         assert_eq!((sources.find(key(0)), sources.by_key.len()), (None, REMEMBERED));
@@ -267,18 +281,18 @@ mod tests {
         let rate = Rate::per_second(1);
         let mut sources = Sources::new(9);
         let token = hold(&mut sources, 1, Some(&rate), 0).unwrap();
-        sources.let_go(token, 0);
+        sources.let_go(token, || 0);
         assert!(!sources.is_free(sources.find(key(1)).unwrap(), &rate, SECOND / 2));
         assert!(sources.is_free(token, &rate, SECOND));
         let mut sources = Sources::new(10_000);
         for number in 0..5_000 {
             let token = hold(&mut sources, number, Some(&rate), 0).unwrap();
-            sources.let_go(token, 0);
+            sources.let_go(token, || 0);
         }
         assert_eq!(sources.sources.len(), 5_000, "each may not come again yet");
         for number in 5_000..9_000 {
             let token = hold(&mut sources, number, Some(&rate), SECOND).unwrap();
-            sources.let_go(token, SECOND);
+            sources.let_go(token, || SECOND);
         }
         assert_eq!(sources.find(key(0)), None);
         assert!(sources.sources.len() < 5_000 + REMEMBERED, "{}", sources.sources.len());
@@ -292,7 +306,7 @@ mod tests {
         for number in 1..1_000_000 {
             let at = u64::from(number);
             let token = hold(&mut sources, number, Some(&rate), at).expect("an idle one makes room");
-            sources.let_go(token, at);
+            sources.let_go(token, || at);
             assert!(sources.sources.len() <= 1_000);
         }
         assert_eq!(sources.find(key(0)), Some(kept));
@@ -305,8 +319,8 @@ mod tests {
         hold(&mut sources, 2, None, 0).unwrap();
         assert_eq!(hold(&mut sources, 3, None, 0), None);
         assert_eq!(hold(&mut sources, 1, None, 0), Some(first));
-        sources.let_go(first, 0);
-        sources.let_go(first, 0);
+        sources.let_go(first, || 0);
+        sources.let_go(first, || 0);
         assert!(hold(&mut sources, 3, None, 0).is_some());
     }
 }

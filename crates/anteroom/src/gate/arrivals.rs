@@ -123,49 +123,39 @@ impl Gate {
     /// when to come again.
     pub(crate) fn tend(&self, now: Instant) -> Option<Instant> {
         let farewell = self.farewells.tend(now);
-        let mut overdue = Vec::new();
         loop {
             let mut state = self.lock();
-            while overdue.len() < AT_ONCE {
-                match state.room.overdue(now) {
-                    Some(one) => overdue.push(one),
-                    None => break,
+            let event = state.room.next_event(WATCH_AFTER);
+            if event.is_none_or(|event| event > now) {
+                let rate = state.next_by_rate();
+                let reordered: Vec<_> = state.room.reordered().collect();
+                drop(state);
+                for (lane, newest_first) in reordered {
+                    self.notes.leave(Note::Order { lane, newest_first });
                 }
+                return [event, rate, farewell].into_iter().flatten().min();
             }
-            let wakers: Vec<_> =
-                if overdue.is_empty() { Vec::new() } else { state.wake_takers(now).collect() };
-            let full = overdue.len() >= AT_ONCE || self.watch_some(&mut state.room, now) >= AT_ONCE;
-            let due = state.room.next_due();
-            let watch = state.room.oldest_unwatched().map(|accepted| accepted + WATCH_AFTER);
-            let rate = state.next_by_rate();
-            let reordered: Vec<_> = state.room.reordered().collect();
+            let overdue: Vec<_> = std::iter::from_fn(|| state.room.overdue(now)).take(AT_ONCE).collect();
+            self.watch_some(&mut state.room, now);
+            let wakers: Vec<_> = state.wake_takers(now).collect();
             drop(state);
             wakers.into_iter().for_each(Waker::wake);
-            for (lane, newest_first) in reordered {
-                self.notes.leave(Note::Order { lane, newest_first });
-            }
             if !overdue.is_empty() {
                 self.tell_room();
             }
-            for (parked, cause) in overdue.drain(..) {
+            for (parked, cause) in overdue {
                 self.refuse(parked, cause, now);
-            }
-            if !full {
-                return [due, watch, rate, farewell].into_iter().flatten().min();
             }
         }
     }
 
-    fn watch_some(&self, room: &mut Room<Parked>, now: Instant) -> usize {
-        let Some(accepted_by) = now.checked_sub(WATCH_AFTER) else { return 0 };
-        let mut watched = 0;
-        while watched < AT_ONCE {
+    fn watch_some(&self, room: &mut Room<Parked>, now: Instant) {
+        let Some(accepted_by) = now.checked_sub(WATCH_AFTER) else { return };
+        for _ in 0..AT_ONCE {
             let Some((token, parked)) = room.next_to_watch(accepted_by) else { break };
             // Where it cannot be watched, it is looked at when it is taken.
             let _unwatched = self.poller.watch_peer(&parked.stream, token.to_bits());
-            watched += 1;
         }
-        watched
     }
 
     /// The epoll set says that a peer has hung up.

@@ -21,7 +21,7 @@ impl<T> Room<T> {
         let Arrival { lane, age, from, voice, item } = arrival;
         let now = self.epoch.moment(now);
         let at = now.since(self.epoch.start);
-        let since = self.epoch.moment(age.handshake);
+        let since = if age.handshake == age.accepted { now } else { self.epoch.moment(age.handshake) };
         let standing = match voice {
             Voice::Silent if self.rules.first_byte.is_some() => Standing::Silent,
             _ => Standing::Waits,
@@ -32,7 +32,7 @@ impl<T> Room<T> {
         };
         let mut entry = Entry {
             since,
-            accepted: self.epoch.moment(age.accepted),
+            accepted: now,
             patience,
             source: None,
             links: Links::default(),
@@ -47,7 +47,7 @@ impl<T> Room<T> {
             return Admission::Refused(entry.item, cause);
         }
         let key = self.source(from);
-        let known = key.and_then(|key| self.lanes.get(lane)?.sources.find(key));
+        let known = key.and_then(|key| self.lanes.get_mut(lane)?.sources.find(key));
         let out = match self.make_room(lane, standing, known, at) {
             Ok(out) => out,
             Err(cause) => return Admission::Refused(entry.item, cause),

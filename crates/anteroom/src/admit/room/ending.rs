@@ -46,36 +46,58 @@ impl<T> Room<T> {
         }
         for lane in 0..self.lanes.len() {
             self.look(lane, now);
-            let head = self.heads(lane).find(|&(_, due, _)| due <= now);
-            if let Some((token, _, cause)) = head {
+            let first = self.lanes.get(lane).and_then(|lane| self.first_due(lane));
+            if let Some((_, token, cause)) = first.filter(|&(due, ..)| due <= now) {
                 return Some((token, cause));
             }
         }
         None
     }
 
-    /// Who is the first to be refused in each line of a lane, when, and for what.
-    fn heads(&self, lane: usize) -> impl Iterator<Item = (Token, Moment, Cause)> {
-        let lane = self.lanes.get(lane);
-        let head = |token: Option<Token>| {
-            let (due, cause) = self.entries.get(token?)?.due(&self.rules);
-            Some((token?, due, cause))
+    /// Who is the first of a lane to be refused, when, and for what; but for the special ones.
+    fn first_due(&self, lane: &Lane) -> Option<(Moment, Token, Cause)> {
+        let head = |token: Token| {
+            let entry = self.entries.get(token)?;
+            let (due, cause) = entry.due(&self.rules);
+            Some((due, token, cause, entry.since))
         };
-        let waiting = lane.and_then(|lane| lane.waiting.oldest());
-        let hopeless = lane.and_then(|lane| {
-            let since = self.entries.get(waiting?)?.since;
-            let due = since.after(lane.law.give_up(self.rules.order)?);
-            Some((waiting?, due, Cause::Hopeless))
-        });
-        let silent = lane.and_then(|lane| lane.silent.oldest());
-        [head(waiting), hopeless, head(silent)].into_iter().flatten()
+        let mut first = None;
+        if let Some((due, token, cause, since)) = lane.waiting.oldest().and_then(head) {
+            let hopeless = lane.law.give_up(self.rules.order).map(|give_up| since.after(give_up));
+            first = match hopeless {
+                Some(hopeless) if hopeless < due => Some((hopeless, token, Cause::Hopeless)),
+                _ => Some((due, token, cause)),
+            };
+        }
+        match lane.silent.oldest().and_then(head) {
+            Some((due, token, cause, _)) if first.is_none_or(|(first, ..)| due < first) => {
+                Some((due, token, cause))
+            }
+            _ => first,
+        }
+    }
+
+    /// When there is something to do: [`Room::overdue`] has somebody, or [`Room::next_to_watch`] has,
+    /// of those who were accepted `watch_after` before.
+    pub(crate) fn next_event(&self, watch_after: Duration) -> Option<Instant> {
+        let mut first = self.special.first().map(|&(due, _)| due);
+        for lane in &self.lanes {
+            let due = self.first_due(lane).map(|(due, ..)| due);
+            let unwatched = lane.unwatched().map(|token| {
+                // One that has gone is to be forgotten at once.
+                self.entries.get(token).map_or(self.epoch.start, |entry| entry.accepted.after(watch_after))
+            });
+            first = [first, due, unwatched].into_iter().flatten().min();
+        }
+        self.epoch.instant(first?)
     }
 
     /// When [`Room::overdue`] will have something.
+    #[cfg(test)]
     pub(crate) fn next_due(&self) -> Option<Instant> {
-        let heads = (0..self.lanes.len()).flat_map(|lane| self.heads(lane)).map(|(_, due, _)| due);
-        let first = heads.chain(self.special.first().map(|&(due, _)| due)).min();
-        first.and_then(|first| self.epoch.instant(first))
+        let due = self.lanes.iter().filter_map(|lane| self.first_due(lane)).map(|(due, ..)| due);
+        let first = due.chain(self.special.first().map(|&(due, _)| due)).min();
+        self.epoch.instant(first?)
     }
 
     /// Takes out whoever stands longest in `lane`, without a place: for a lane that nobody serves.
@@ -105,12 +127,5 @@ impl<T> Room<T> {
             }
         }
         None
-    }
-
-    /// When the oldest that nobody watches was accepted.
-    pub(crate) fn oldest_unwatched(&self) -> Option<Instant> {
-        let oldest = |lane: &Lane| Some(self.entries.get(lane.unwatched()?)?.accepted);
-        let oldest = self.lanes.iter().filter_map(oldest).min();
-        oldest.and_then(|oldest| self.epoch.instant(oldest))
     }
 }

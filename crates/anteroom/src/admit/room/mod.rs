@@ -255,7 +255,7 @@ impl<T> Room<T> {
     fn end(&mut self, token: Token, now: Moment) -> Option<T> {
         let entry = self.remove(token)?;
         if let (Some(source), Some(lane)) = (entry.source, self.lanes.get_mut(entry.lane as usize)) {
-            lane.sources.let_go(source, now.since(self.epoch.start));
+            lane.sources.let_go(source, || now.since(self.epoch.start));
         }
         Some(entry.item)
     }

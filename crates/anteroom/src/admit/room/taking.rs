@@ -104,7 +104,8 @@ impl<T> Room<T> {
         let Some(lane) = self.lanes.get_mut(place.lane) else { return };
         lane.count_open(place.source, Change::GivenBack);
         if let Some(source) = place.source {
-            lane.sources.let_go(source, self.epoch.moment(now).since(self.epoch.start));
+            let epoch = self.epoch;
+            lane.sources.let_go(source, || epoch.moment(now).since(epoch.start));
         }
     }
 }
