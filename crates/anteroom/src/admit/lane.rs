@@ -171,6 +171,7 @@ impl Lane {
 
     /// Somebody of this source already stands back: who comes after it does, too.
     pub(super) fn stands_back(&self, source: Option<Token>) -> bool {
+        let source = source.filter(|_| self.back_len > 0);
         let back = source.and_then(|source| self.sources.back(source));
         back.is_some_and(|line| line.len() > 0)
     }
@@ -198,10 +199,8 @@ impl Lane {
     pub(super) fn count_open(&mut self, source: Option<Token>, change: Change) {
         self.open = change.apply(self.open);
         let Some(source) = source else { return };
-        let open = self.sources.open(source);
-        let now = u32::try_from(change.apply(open as usize)).unwrap_or(u32::MAX);
-        self.sources.set_open(source, now);
-        if self.back.remove(&(open, source)) {
+        let Some((before, now)) = self.sources.change_open(source, |open| change.apply(open)) else { return };
+        if self.back_len > 0 && self.back.remove(&(before, source)) {
             self.back.insert((now, source));
         }
     }

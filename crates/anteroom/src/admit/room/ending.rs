@@ -92,14 +92,6 @@ impl<T> Room<T> {
         self.epoch.instant(first?)
     }
 
-    /// When [`Room::overdue`] will have something.
-    #[cfg(test)]
-    pub(crate) fn next_due(&self) -> Option<Instant> {
-        let due = self.lanes.iter().filter_map(|lane| self.first_due(lane)).map(|(due, ..)| due);
-        let first = due.chain(self.special.first().map(|&(due, _)| due)).min();
-        self.epoch.instant(first?)
-    }
-
     /// Takes out whoever stands longest in `lane`, without a place: for a lane that nobody serves.
     pub(crate) fn turn_away(&mut self, lane: usize, now: Instant) -> Option<T> {
         let lane = self.lanes.get(lane)?;
