@@ -291,5 +291,5 @@ fn later(start: Instant, by: Duration) -> Instant {
     start.checked_add(by.min(FOR_EVER)).unwrap_or(start)
 }
 
-#[cfg(any())]
+#[cfg(test)]
 mod tests;
