@@ -3,6 +3,7 @@
 //! Owns the counts and orders of one service's connections. Never owns the connections.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::time::Instant;
 
 use super::arena::{Arena, Token};
 use super::line::{Line, Linked};
@@ -30,13 +31,35 @@ impl Change {
     }
 }
 
+/// Whether somebody joined a line in the order in which it is served by its deadlines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ordered {
+    InOrder,
+    OutOfOrder,
+}
+
+/// Compares with the latest of all, not with the last: the last may itself be out of order.
+fn join(latest: &mut Option<Instant>, line: &Line, since: Instant) -> Ordered {
+    match *latest {
+        Some(latest) if line.len() > 0 && since < latest => Ordered::OutOfOrder,
+        _ => {
+            *latest = Some(since);
+            Ordered::InOrder
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Lane {
     own: LaneRules,
     /// Who waits for the service.
     pub(super) waiting: Line,
+    /// The latest time from which a wait counts, of those that have joined `waiting` since it was empty.
+    waiting_latest: Option<Instant>,
     /// Who has not sent its first byte.
     pub(super) silent: Line,
+    /// As `waiting_latest`, of the silent.
+    silent_latest: Option<Instant>,
     /// Sources of which somebody stands back, by the number of places that they have.
     back: BTreeSet<(u32, Token)>,
     /// How many stand back.
@@ -61,7 +84,9 @@ impl Lane {
         Self {
             own,
             waiting: Line::default(),
+            waiting_latest: None,
             silent: Line::default(),
+            silent_latest: None,
             back: BTreeSet::new(),
             back_len: 0,
             back_unwatched: VecDeque::new(),
@@ -206,10 +231,20 @@ impl Lane {
         }
     }
 
-    /// Puts one behind those who wait.
-    pub(super) fn queue<T: Linked>(&mut self, arena: &mut Arena<T>, token: Token) {
+    /// Puts one behind those who wait, whose wait counts from `since`. Says whether everybody before it
+    /// counts from then or earlier: those who do are in the order of their deadlines.
+    pub(super) fn queue<T: Linked>(&mut self, arena: &mut Arena<T>, token: Token, since: Instant) -> Ordered {
+        let ordered = join(&mut self.waiting_latest, &self.waiting, since);
         self.waiting.push(arena, token);
         self.unwatched = self.unwatched.or(Some(token));
+        ordered
+    }
+
+    /// Puts one behind those who are silent; as [`Lane::queue`].
+    pub(super) fn hush<T: Linked>(&mut self, arena: &mut Arena<T>, token: Token, since: Instant) -> Ordered {
+        let ordered = join(&mut self.silent_latest, &self.silent, since);
+        self.silent.push(arena, token);
+        ordered
     }
 
     /// Takes one out of those who wait.

@@ -20,13 +20,10 @@ impl<T> Room<T> {
 
     /// The peer has closed after sending: past `patience` it is refused as probably left.
     pub(crate) fn lose_patience(&mut self, token: Token, patience: Duration) {
+        self.unmark(token);
         let Some(entry) = self.entries.get_mut(token) else { return };
-        if entry.is_special {
-            self.special.remove(&(entry.due(&self.rules).0, token));
-        }
         entry.patience = Some(patience);
-        entry.is_special = true;
-        self.special.insert((entry.due(&self.rules).0, token));
+        self.mark(token);
     }
 
     /// One whose time is over at `now`; call until `None`.

@@ -132,6 +132,19 @@ fn of_two_listeners_who_is_accepted_late_is_still_refused_by_its_own_deadline() 
 }
 
 #[test]
+fn of_three_listeners_the_third_is_compared_with_everybody_before_it() {
+    let mut hall = Hall::new(&plain());
+    hall.come_aged(1_000, 1);
+    hall.come_aged(5_000, 2);
+    hall.come_aged(3_000, 3);
+    hall.pass(5_000);
+    assert_eq!(hall.overdue(), [(2, Cause::TooOld)]);
+    assert_eq!(hall.room.next_due(), Some(hall.now + millis(2_000)));
+    hall.pass(2_000);
+    assert_eq!(hall.overdue(), [(3, Cause::TooOld)]);
+}
+
+#[test]
 fn oldest_is_who_has_waited_longest_in_any_lane() {
     let mut hall = Hall::with(&plain(), &[LaneRules::default(); 2], None);
     assert_eq!(hall.room.oldest(), None);
