@@ -31,6 +31,17 @@ impl Change {
     }
 }
 
+/// Those who are to be watched, in two orders of arrival: neither may keep the other from it.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Row {
+    Waiting,
+    Back,
+}
+
+impl Row {
+    pub(super) const ALL: [Self; 2] = [Self::Waiting, Self::Back];
+}
+
 /// Whether somebody joined a line in the order in which it is served by its deadlines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ordered {
@@ -255,15 +266,23 @@ impl Lane {
         }
     }
 
-    /// The oldest that nobody watches. It may have gone.
-    pub(super) fn unwatched(&self) -> Option<Token> {
-        self.back_unwatched.front().copied().or(self.unwatched)
+    /// The next of a row that is to be watched. It may have gone.
+    pub(super) fn unwatched(&self, row: Row) -> Option<Token> {
+        match row {
+            Row::Waiting => self.unwatched,
+            Row::Back => self.back_unwatched.front().copied(),
+        }
     }
 
     /// That one is watched from now on, or has gone.
-    pub(super) fn advance_watch<T: Linked>(&mut self, arena: &Arena<T>) {
-        if self.back_unwatched.pop_front().is_none() {
-            self.unwatched = self.unwatched.and_then(|token| Line::newer_than(arena, token));
+    pub(super) fn advance_watch<T: Linked>(&mut self, arena: &Arena<T>, row: Row) {
+        match row {
+            Row::Waiting => {
+                self.unwatched = self.unwatched.and_then(|token| Line::newer_than(arena, token));
+            }
+            Row::Back => {
+                self.back_unwatched.pop_front();
+            }
         }
     }
 }

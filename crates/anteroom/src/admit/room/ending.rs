@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::{Room, later};
 use crate::admit::arena::Token;
 use crate::admit::cause::Cause;
-use crate::admit::lane::Lane;
+use crate::admit::lane::Row;
 
 impl<T> Room<T> {
     /// Takes one out whose peer has left.
@@ -82,19 +82,27 @@ impl<T> Room<T> {
     /// One that has waited since `accepted_by` or longer and that nobody watches for a hang-up: it
     /// counts as watched from now on. Call until `None`. The silent are watched from the beginning.
     pub(crate) fn next_to_watch(&mut self, accepted_by: Instant) -> Option<(Token, &T)> {
-        for lane in &mut self.lanes {
-            while let Some(token) = lane.unwatched() {
-                let unwatched = self.entries.get(token).filter(|entry| !entry.is_watched);
-                if unwatched.is_some_and(|entry| entry.accepted > accepted_by) {
-                    break;
-                }
-                let is_there = unwatched.is_some();
-                lane.advance_watch(&self.entries);
-                if is_there {
-                    let entry = self.entries.get_mut(token)?;
-                    entry.is_watched = true;
-                    return Some((token, &entry.item));
-                }
+        let token = (0..self.lanes.len())
+            .flat_map(|lane| Row::ALL.map(|row| (lane, row)))
+            .find_map(|(lane, row)| self.unwatched(lane, row, accepted_by))?;
+        let entry = self.entries.get_mut(token)?;
+        entry.is_watched = true;
+        Some((token, &entry.item))
+    }
+
+    /// The first of a row who was accepted by then and is not watched; those before it who have gone, or
+    /// are watched already, are passed over for good.
+    fn unwatched(&mut self, lane: usize, row: Row, accepted_by: Instant) -> Option<Token> {
+        let lane = self.lanes.get_mut(lane)?;
+        while let Some(token) = lane.unwatched(row) {
+            let unwatched = self.entries.get(token).filter(|entry| !entry.is_watched);
+            if unwatched.is_some_and(|entry| entry.accepted > accepted_by) {
+                return None;
+            }
+            let found = unwatched.map(|_| token);
+            lane.advance_watch(&self.entries, row);
+            if found.is_some() {
+                return found;
             }
         }
         None
@@ -102,7 +110,7 @@ impl<T> Room<T> {
 
     /// When the oldest that nobody watches was accepted.
     pub(crate) fn oldest_unwatched(&self) -> Option<Instant> {
-        let oldest = |lane: &Lane| Some(self.entries.get(lane.unwatched()?)?.accepted);
-        self.lanes.iter().filter_map(oldest).min()
+        let rows = self.lanes.iter().flat_map(|lane| Row::ALL.map(|row| lane.unwatched(row)));
+        rows.filter_map(|token| Some(self.entries.get(token?)?.accepted)).min()
     }
 }
