@@ -192,10 +192,11 @@ impl Lane {
         source.is_none_or(|source| self.sources.open(source) as usize <= free.saturating_mul(alpha as usize))
     }
 
-    /// The first of those who stood back that need not any more.
-    pub(super) fn called_back(&self, rules: &Rules) -> Option<Token> {
+    /// Those who stood back and need not any more: of the source with the fewest places, if it may
+    /// have another.
+    pub(super) fn called_back(&self, rules: &Rules) -> Option<&Line> {
         let &(_, source) = self.back.first()?;
-        self.may_open(rules, Some(source)).then(|| self.sources.back(source)?.oldest()).flatten()
+        self.sources.back(source).filter(|_| self.may_open(rules, Some(source)))
     }
 
     /// Who goes first when somebody has to: of the source with the most places, of those who stand

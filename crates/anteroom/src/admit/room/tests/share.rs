@@ -167,3 +167,29 @@ fn a_million_sources_leave_the_table_within_its_bound() {
     assert!(room.sources() <= crate::admit::share::MOST_SOURCES, "{}", room.sources());
     assert_eq!(room.len(), 1_010);
 }
+
+#[test]
+fn of_those_who_may_go_in_the_one_who_has_waited_longest_does() {
+    let mut hall = Hall::new(&sharing(8, 10, 90));
+    for item in 0..9 {
+        hall.come_from(1, item);
+    }
+    assert_eq!(hall.take_all(), (0..9).collect::<Vec<_>>());
+    hall.come_from(1, 9);
+    assert_eq!(hall.take_from(0), Take::NoPlace, "it holds nine, one is free");
+    hall.pass(1);
+    hall.come_from(2, 50);
+    assert_eq!(hall.take_all(), [50]);
+    // The tenth place is never given back, the others are those of source 1 and go round.
+    hall.come_from(1, 10);
+    hall.pass(1);
+    hall.come_from(3, 51);
+    hall.pass(1);
+    hall.come_from(1, 11);
+    let mut order = Vec::new();
+    for item in 0..4 {
+        hall.release(item);
+        order.extend(hall.take_all());
+    }
+    assert_eq!(order, [9, 10, 51, 11]);
+}
