@@ -75,6 +75,8 @@ pub(super) struct Lane {
     back: BTreeSet<(u32, Token)>,
     /// How many stand back.
     back_len: usize,
+    /// Of those who wait, whose place does not tell how long: since when, and who.
+    pub(super) apart: BTreeSet<(Instant, Token)>,
     /// Who stood back before it was watched. Some may have gone.
     back_unwatched: VecDeque<Token>,
     /// The oldest that waits and is not watched yet. Those behind it are not watched either: watching
@@ -100,6 +102,7 @@ impl Lane {
             silent_latest: None,
             back: BTreeSet::new(),
             back_len: 0,
+            apart: BTreeSet::new(),
             back_unwatched: VecDeque::new(),
             unwatched: None,
             open: 0,

@@ -51,25 +51,30 @@ impl<T> Room<T> {
 
     /// Who is the first to be refused in each line of a lane, when, and for what.
     fn heads(&self, lane: usize) -> impl Iterator<Item = (Token, Instant, Cause)> {
+        let give_up = self.give_up(lane);
         let lane = self.lanes.get(lane);
         let head = |token: Option<Token>| {
             let (due, cause) = self.entries.get(token?)?.due(&self.rules);
             Some((token?, due, cause))
         };
         let waiting = lane.and_then(|lane| lane.waiting.oldest());
-        let hopeless = lane.and_then(|lane| {
-            let since = self.entries.get(waiting?)?.since;
-            let due = later(since, lane.law.give_up(self.rules.order)?);
-            Some((waiting?, due, Cause::Hopeless))
-        });
+        let apart = lane.and_then(|lane| Some(lane.apart.first()?.1));
+        let hopeless = |token: Option<Token>| {
+            let entry = self.entries.get(token?)?;
+            Some((token?, later(entry.since, give_up?), Cause::Hopeless))
+        };
         let silent = lane.and_then(|lane| lane.silent.oldest());
-        [head(waiting), hopeless, head(silent)].into_iter().flatten()
+        [head(waiting), hopeless(waiting), hopeless(apart), head(silent)].into_iter().flatten()
     }
 
-    /// When [`Room::overdue`] will have something.
+    /// When [`Room::overdue`] is to be asked again: it may have something then, and has nothing before.
     pub(crate) fn next_due(&self) -> Option<Instant> {
         let heads = (0..self.lanes.len()).flat_map(|lane| self.heads(lane)).map(|(_, due, _)| due);
-        heads.chain(self.special.first().map(|&(due, _)| due)).min()
+        let looks = self.lanes.iter().filter_map(|lane| {
+            let oldest = self.entries.get(lane.waiting.oldest()?)?.since;
+            lane.law.next_look(self.rules.order, oldest)
+        });
+        heads.chain(looks).chain(self.special.first().map(|&(due, _)| due)).min()
     }
 
     /// Takes out whoever stands longest in `lane`, without a place: for a lane that nobody serves.

@@ -277,11 +277,30 @@ impl<T> Room<T> {
         self.entries.remove(token)
     }
 
+    /// When one is refused, and for what: by what it is, or by the order of its lane.
+    fn due(&self, entry: &Entry<T>) -> (Instant, Cause) {
+        let own = entry.due(&self.rules);
+        if entry.standing == Standing::Silent {
+            return own;
+        }
+        let give_up = self.give_up(entry.lane as usize).map(|age| (later(entry.since, age), Cause::Hopeless));
+        give_up.filter(|hopeless| hopeless.0 < own.0).unwrap_or(own)
+    }
+
+    /// The age at which who waits in a lane is hopeless, if it is at all.
+    fn give_up(&self, lane: usize) -> Option<Duration> {
+        self.lanes.get(lane)?.law.give_up(self.rules.order)
+    }
+
     /// From now on its deadline is looked up, not read off its place in its line.
     fn mark(&mut self, token: Token) {
         let Some(entry) = self.entries.get_mut(token) else { return };
         entry.is_special = true;
         self.special.insert((entry.due(&self.rules).0, token));
+        let lane = self.lanes.get_mut(entry.lane as usize).filter(|_| entry.standing != Standing::Silent);
+        if let Some(lane) = lane {
+            lane.apart.insert((entry.since, token));
+        }
     }
 
     /// The inverse of [`Room::mark`]; to be called before anything changes on which the deadline depends.
@@ -289,6 +308,9 @@ impl<T> Room<T> {
         let Some(entry) = self.entries.get_mut(token).filter(|entry| entry.is_special) else { return };
         entry.is_special = false;
         self.special.remove(&(entry.due(&self.rules).0, token));
+        if let Some(lane) = self.lanes.get_mut(entry.lane as usize) {
+            lane.apart.remove(&(entry.since, token));
+        }
     }
 
     fn since_start(&self, now: Instant) -> u64 {

@@ -44,7 +44,7 @@ impl<T> Room<T> {
         }
         let Some(token) = self.next(lane) else { return Take::NoPlace };
         let Some(entry) = self.entries.get(token) else { return Take::Empty };
-        let (due, cause) = entry.due(&self.rules);
+        let (due, cause) = self.due(entry);
         if due <= now {
             return self.end(token, now).map_or(Take::Empty, |item| Take::Late(item, cause));
         }
