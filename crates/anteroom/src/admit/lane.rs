@@ -113,6 +113,16 @@ impl Lane {
         }
     }
 
+    /// From now on these rules hold.
+    pub(super) fn adopt(&mut self, rules: &Rules, at: u64) {
+        if let Some(rate) = &rules.accept_rate {
+            self.meter.adopt(rate, at);
+        }
+        if let Some(rate) = &rules.share.per_second {
+            self.sources.adopt(rate, at);
+        }
+    }
+
     /// Sockets: open, waiting and silent.
     pub(super) fn held(&self) -> usize {
         self.open + self.queued() + self.silent.len()

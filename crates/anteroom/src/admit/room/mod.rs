@@ -174,6 +174,10 @@ impl<T> Room<T> {
     /// smaller stays, and nobody takes the place.
     pub(crate) fn set_rules(&mut self, rules: Rules, now: Instant) {
         self.rules = rules;
+        let at = self.since_start(now);
+        for lane in &mut self.lanes {
+            lane.adopt(&self.rules, at);
+        }
         let special = self.entries.iter().filter(|(_, entry)| entry.is_special);
         self.special = special.map(|(token, entry)| (entry.due(&self.rules).0, token)).collect();
         if self.rules.first_byte.is_none() {
