@@ -300,3 +300,12 @@ impl Lane {
         }
     }
 }
+
+#[cfg(test)]
+impl Lane {
+    /// Whether nothing is left of anybody.
+    pub(super) fn is_empty(&self) -> bool {
+        let nobody = self.held() == 0 && self.unwatched.is_none() && self.back_unwatched.is_empty();
+        nobody && self.back.is_empty() && self.apart.is_empty()
+    }
+}

@@ -5,8 +5,11 @@
 mod back_pressure;
 mod bounds;
 mod changes;
+mod histories;
+mod model;
 mod order;
 mod pace;
+mod releases;
 mod share;
 mod silence;
 mod watching;
