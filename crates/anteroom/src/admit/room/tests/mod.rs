@@ -5,6 +5,7 @@
 mod back_pressure;
 mod bounds;
 mod changes;
+mod clock_tests;
 mod histories;
 mod model;
 mod order;
@@ -17,6 +18,7 @@ mod watching;
 use std::collections::{BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv4Addr};
 
+use self::clock_tests::start;
 use super::*;
 use crate::Config;
 use crate::admit::line::Line;
@@ -57,8 +59,7 @@ impl Hall {
     }
 
     fn with(config: &Config, lanes: &[LaneRules], sockets: Option<usize>) -> Self {
-        // Far enough from the clock's beginning for every handshake to lie behind it.
-        let now = Instant::now() + Duration::from_secs(3_600);
+        let now = start();
         let room = Room::new(lanes, config.rules(sockets), now, 1);
         Self { room, now, places: HashMap::new() }
     }

@@ -85,7 +85,7 @@ pub(super) struct Model {
 
 impl Model {
     pub(super) fn new(config: &Config, lanes: &[LaneRules], sockets: Option<usize>) -> Self {
-        let now = Instant::now() + Duration::from_secs(3_600);
+        let now = start();
         let mut model = Self {
             room: Room::new(lanes, config.rules(sockets), now, 7),
             now,
