@@ -75,6 +75,8 @@ pub(super) struct Lane {
     back: BTreeSet<(u32, Token)>,
     /// How many stand back.
     back_len: usize,
+    /// Of those who wait, whose place does not tell how long: since when, and who.
+    pub(super) apart: BTreeSet<(Moment, Token)>,
     /// Who stood back before it was watched. Some may have gone.
     back_unwatched: VecDeque<Token>,
     /// The oldest that waits and is not watched yet. Those behind it are not watched either: watching
@@ -100,6 +102,7 @@ impl Lane {
             silent_latest: None,
             back: BTreeSet::new(),
             back_len: 0,
+            apart: BTreeSet::new(),
             back_unwatched: VecDeque::new(),
             unwatched: None,
             open: 0,
@@ -107,6 +110,16 @@ impl Lane {
             is_reordered: false,
             meter: Meter::default(),
             sources: Sources::new(most_sources),
+        }
+    }
+
+    /// From now on these rules hold.
+    pub(super) fn adopt(&mut self, rules: &Rules, at: u64) {
+        if let Some(rate) = &rules.accept_rate {
+            self.meter.adopt(rate, at);
+        }
+        if let Some(rate) = &rules.share.per_second {
+            self.sources.adopt(rate, at);
         }
     }
 
@@ -284,5 +297,14 @@ impl Lane {
                 self.back_unwatched.pop_front();
             }
         }
+    }
+}
+
+#[cfg(test)]
+impl Lane {
+    /// Whether nothing is left of anybody.
+    pub(super) fn is_empty(&self) -> bool {
+        let nobody = self.held() == 0 && self.unwatched.is_none() && self.back_unwatched.is_empty();
+        nobody && self.back.is_empty() && self.apart.is_empty()
     }
 }

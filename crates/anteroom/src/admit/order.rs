@@ -86,6 +86,19 @@ impl Law {
         true
     }
 
+    /// When a look may find that the order is to become newest first, which nobody else may be there to
+    /// notice. `oldest` is when the wait of the oldest began.
+    pub(crate) fn next_look(&self, order: Order, oldest: Moment) -> Option<Moment> {
+        let Order::Adaptive { target, interval, .. } = order else { return None };
+        if self.newest_first {
+            return None;
+        }
+        match self.contrary_since {
+            Some(since) => Some(since.after(interval)),
+            None => Some(oldest.after(target).after(Duration::from_nanos(1))),
+        }
+    }
+
     /// The age at which nobody is worth waiting for any more.
     pub(crate) fn give_up(&self, order: Order) -> Option<Duration> {
         match order {

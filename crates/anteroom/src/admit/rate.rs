@@ -75,6 +75,11 @@ impl Rate {
         SECOND / u64::from(self.per_second.max(1))
     }
 
+    /// By how many nanoseconds somebody may come before it is expected.
+    fn ahead(&self) -> u64 {
+        self.whole_interval().saturating_mul(u64::from(self.burst).saturating_sub(1))
+    }
+
     /// Nanoseconds between two, at a time after the start.
     fn interval(&self, at: u64) -> u64 {
         let whole = self.whole_interval();
@@ -97,12 +102,18 @@ pub(crate) struct Meter {
 impl Meter {
     /// From when on one more may pass.
     pub(crate) fn free_at(&self, rate: &Rate) -> u64 {
-        let ahead = rate.whole_interval().saturating_mul(u64::from(rate.burst).saturating_sub(1));
-        self.expected.saturating_sub(ahead)
+        self.expected.saturating_sub(rate.ahead())
     }
 
     pub(crate) fn is_free(&self, rate: &Rate, at: u64) -> bool {
         self.free_at(rate) <= at
+    }
+
+    /// From now on this rate holds. What passed under another one is no longer debt than the new one
+    /// ever lets anybody have.
+    pub(crate) fn adopt(&mut self, rate: &Rate, at: u64) {
+        let most = rate.ahead().saturating_add(rate.interval(at));
+        self.expected = self.expected.min(at.saturating_add(most));
     }
 
     /// One passes.

@@ -181,6 +181,13 @@ impl Sources {
         self.sources.get(source).is_none_or(|source| source.meter.is_free(rate, at))
     }
 
+    /// From now on this rate holds for every source.
+    pub(crate) fn adopt(&mut self, rate: &Rate, at: u64) {
+        for (_, source) in self.sources.iter_mut() {
+            source.meter.adopt(rate, at);
+        }
+    }
+
     /// One more for the source of that key, which `known` is if it is known. `None`: the table is full
     /// of sources that hold something, and this one is not counted.
     pub(crate) fn hold(

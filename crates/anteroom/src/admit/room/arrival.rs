@@ -42,7 +42,8 @@ impl<T> Room<T> {
             is_watched: standing == Standing::Silent,
             item,
         };
-        let (due, cause) = entry.due(&self.rules);
+        self.look(lane, now);
+        let (due, cause) = self.due(&entry);
         if due <= now {
             return Admission::Refused(entry.item, cause);
         }

@@ -51,41 +51,40 @@ impl<T> Room<T> {
         None
     }
 
-    /// Who is the first of a lane to be refused, when, and for what; but for the special ones.
+    /// Who is the first of a lane to be refused, when, and for what; but for the special ones, except
+    /// that they too are hopeless in overload.
     pub(super) fn first_due(&self, lane: &Lane) -> Option<(Moment, Token, Cause)> {
-        let head = |token: Token| {
-            let entry = self.entries.get(token)?;
-            let (due, cause) = entry.due(&self.rules);
-            Some((due, token, cause, entry.since))
+        let head = |token: Option<Token>| {
+            let (due, cause) = self.entries.get(token?)?.due(&self.rules);
+            Some((due, token?, cause))
         };
-        let mut first = None;
-        if let Some((due, token, cause, since)) = lane.waiting.oldest().and_then(head) {
-            let hopeless = lane.law.give_up(self.rules.order).map(|give_up| since.after(give_up));
-            first = match hopeless {
-                Some(hopeless) if hopeless < due => Some((hopeless, token, Cause::Hopeless)),
-                _ => Some((due, token, cause)),
-            };
-        }
-        match lane.silent.oldest().and_then(head) {
-            Some((due, token, cause, _)) if first.is_none_or(|(first, ..)| due < first) => {
-                Some((due, token, cause))
+        let hopeless = lane.law.give_up(self.rules.order).and_then(|give_up| {
+            let (since, token) = self.first_of(lane)?;
+            Some((since.after(give_up), token, Cause::Hopeless))
+        });
+        let mut first = head(lane.waiting.oldest());
+        for other in [hopeless, head(lane.silent.oldest())].into_iter().flatten() {
+            if first.is_none_or(|(first, ..)| other.0 < first) {
+                first = Some(other);
             }
-            _ => first,
         }
+        first
     }
 
-    /// When there is something to do: [`Room::overdue`] has somebody, or [`Room::next_to_watch`] has,
-    /// of those who were accepted `watch_after` before.
+    /// When there is something to do: [`Room::overdue`] has somebody or is to look at the order, or
+    /// [`Room::next_to_watch`] has somebody, of those who were accepted `watch_after` before.
     pub(crate) fn next_event(&self, watch_after: Duration) -> Option<Instant> {
         let mut first = self.special.first().map(|&(due, _)| due);
         for lane in &self.lanes {
             let due = self.first_due(lane).map(|(due, ..)| due);
+            let oldest = self.first_of(lane).map(|(since, _)| since);
+            let look = oldest.and_then(|oldest| lane.law.next_look(self.rules.order, oldest));
             let [waiting, back] = Row::ALL.map(|row| {
                 // One that has gone is to be forgotten at once.
                 let unwatched = self.entries.get(lane.unwatched(row)?);
                 Some(unwatched.map_or(self.epoch.start, |entry| entry.accepted.after(watch_after)))
             });
-            first = [first, due, waiting, back].into_iter().flatten().min();
+            first = [first, due, look, waiting, back].into_iter().flatten().min();
         }
         self.epoch.instant(first?)
     }

@@ -178,6 +178,10 @@ impl<T> Room<T> {
     pub(crate) fn set_rules(&mut self, rules: Rules, now: Instant) {
         let now = self.epoch.moment(now);
         self.rules = rules;
+        let at = now.since(self.epoch.start);
+        for lane in &mut self.lanes {
+            lane.adopt(&self.rules, at);
+        }
         let special = self.entries.iter().filter(|(_, entry)| entry.is_special);
         self.special = special.map(|(token, entry)| (entry.due(&self.rules).0, token)).collect();
         if self.rules.first_byte.is_none() {
@@ -228,10 +232,12 @@ impl<T> Room<T> {
         self.lanes.get(lane).map_or(0, |lane| lane.vacancies(&self.rules, sockets))
     }
 
-    /// When the oldest of all began to wait, or to be silent; those that stand back are not looked at.
+    /// When the oldest of all began to wait, or to be silent.
     pub(crate) fn oldest(&self) -> Option<Instant> {
-        let heads = self.lanes.iter().flat_map(|lane| [lane.waiting.oldest(), lane.silent.oldest()]);
-        let oldest = heads.flatten().filter_map(|token| Some(self.entries.get(token)?.since)).min();
+        let silent =
+            self.lanes.iter().filter_map(|lane| Some(self.entries.get(lane.silent.oldest()?)?.since));
+        let waiting = self.lanes.iter().filter_map(|lane| Some(self.first_of(lane)?.0));
+        let oldest = silent.chain(waiting).min();
         oldest.and_then(|oldest| self.epoch.instant(oldest))
     }
 
@@ -246,9 +252,18 @@ impl<T> Room<T> {
 
     /// Looks how long the oldest of a lane has waited, for the law of its order.
     fn look(&mut self, lane: usize, now: Moment) {
+        let oldest = self.lanes.get(lane).and_then(|lane| self.first_of(lane)).map(|(since, _)| since);
         let Some(lane) = self.lanes.get_mut(lane) else { return };
-        let oldest = lane.waiting.oldest().and_then(|token| self.entries.get(token));
-        lane.is_reordered |= lane.law.look(self.rules.order, oldest.map(|entry| entry.since), now);
+        lane.is_reordered |= lane.law.look(self.rules.order, oldest, now);
+    }
+
+    /// Who has waited longest in a lane, standing back or not, and since when.
+    fn first_of(&self, lane: &Lane) -> Option<(Moment, Token)> {
+        let head = lane.waiting.oldest().and_then(|token| Some((self.entries.get(token)?.since, token)));
+        match lane.apart.first() {
+            Some(&apart) if head.is_none_or(|head| apart.0 < head.0) => Some(apart),
+            _ => head,
+        }
     }
 
     /// Takes one out for good: its source gets back what it held.
@@ -280,11 +295,30 @@ impl<T> Room<T> {
         self.entries.remove(token)
     }
 
+    /// When one is refused, and for what: by what it is, or by the order of its lane.
+    fn due(&self, entry: &Entry<T>) -> (Moment, Cause) {
+        let own = entry.due(&self.rules);
+        if entry.standing == Standing::Silent {
+            return own;
+        }
+        let give_up = self.give_up(entry.lane as usize).map(|age| (entry.since.after(age), Cause::Hopeless));
+        give_up.filter(|hopeless| hopeless.0 < own.0).unwrap_or(own)
+    }
+
+    /// The age at which who waits in a lane is hopeless, if it is at all.
+    fn give_up(&self, lane: usize) -> Option<Duration> {
+        self.lanes.get(lane)?.law.give_up(self.rules.order)
+    }
+
     /// From now on its deadline is looked up, not read off its place in its line.
     fn mark(&mut self, token: Token) {
         let Some(entry) = self.entries.get_mut(token) else { return };
         entry.is_special = true;
         self.special.insert((entry.due(&self.rules).0, token));
+        let lane = self.lanes.get_mut(entry.lane as usize).filter(|_| entry.standing != Standing::Silent);
+        if let Some(lane) = lane {
+            lane.apart.insert((entry.since, token));
+        }
     }
 
     /// The inverse of [`Room::mark`]; to be called before anything changes on which the deadline depends.
@@ -292,6 +326,9 @@ impl<T> Room<T> {
         let Some(entry) = self.entries.get_mut(token).filter(|entry| entry.is_special) else { return };
         entry.is_special = false;
         self.special.remove(&(entry.due(&self.rules).0, token));
+        if let Some(lane) = self.lanes.get_mut(entry.lane as usize) {
+            lane.apart.remove(&(entry.since, token));
+        }
     }
 }
 

@@ -59,7 +59,7 @@ impl<T> Room<T> {
         self.look(lane, now);
         let Some(token) = self.next(lane) else { return Take::NoPlace };
         let Some(entry) = self.entries.get(token) else { return Take::Empty };
-        let (due, cause) = entry.due(&self.rules);
+        let (due, cause) = self.due(entry);
         if due <= now {
             return self.end(token, now).map_or(Take::Empty, |item| Take::Late(item, cause));
         }
@@ -75,8 +75,7 @@ impl<T> Room<T> {
         Take::Ready { item: entry.item, place, is_watched: entry.is_watched }
     }
 
-    /// Who is to go in next. Those whose source has its share of the places stand back, each once, and
-    /// so does who comes after them from the same source.
+    /// Who is to go in next. Those whose source has its share of the places stand back, each once.
     fn next(&mut self, lane: usize) -> Option<Token> {
         loop {
             let of = self.lanes.get(lane)?;
@@ -85,7 +84,7 @@ impl<T> Room<T> {
             let called_back = of.called_back(&self.rules).and_then(end);
             let Some(token) = end(&of.waiting) else { return called_back };
             let source = self.entries.get(token)?.source;
-            if of.may_open(&self.rules, source) && !of.stands_back(source) {
+            if of.may_open(&self.rules, source) {
                 return called_back.filter(|&back| self.goes_before(back, token, lane)).or(Some(token));
             }
             self.stand_back(token);
@@ -97,7 +96,7 @@ impl<T> Room<T> {
     fn goes_before(&self, back: Token, waits: Token, lane: usize) -> bool {
         let since = |token| self.entries.get(token).map(|entry| entry.since);
         let newest_first = self.lanes.get(lane).is_some_and(|lane| lane.law.is_newest_first());
-        if newest_first { since(back) > since(waits) } else { since(back) <= since(waits) }
+        if newest_first { since(back) > since(waits) } else { since(back) < since(waits) }
     }
 
     /// Takes a place of `lane` for somebody who did not wait.

@@ -1,7 +1,7 @@
 //! Rules that change while somebody is there.
 
 use super::*;
-use crate::admit::{FirstByte, WhenFull};
+use crate::admit::{FirstByte, Rate, WhenFull};
 
 #[test]
 fn a_smaller_bound_throws_nobody_out_and_lets_nobody_in() {
@@ -110,4 +110,30 @@ fn nobody_is_refused_for_another_from_the_change_to_back_pressure_on() {
     hall.release(1);
     assert_eq!(hall.room.vacancies(0), 1);
     assert_eq!(hall.come(4), Admission::Waits);
+}
+
+#[test]
+fn a_burst_under_the_old_rate_is_no_debt_under_the_new() {
+    let slow = Rate::per_second(1).burst(100);
+    let quick = Rate::per_second(1_000);
+    let share = |rate| Share { per_second: Some(rate), ..Share::unlimited() };
+    let paced = |rate| Config {
+        accept_rate: Some(rate),
+        share: share(rate),
+        max_connections: None,
+        max_waiting: 999,
+        ..plain()
+    };
+    let mut hall = Hall::new(&paced(slow));
+    for item in 0..100 {
+        assert_eq!(hall.come_from(1, item), Admission::Waits);
+        assert_eq!(hall.take(), Some(item));
+    }
+    hall.set(&paced(quick));
+    assert_eq!(hall.come_from(1, 100), Admission::Refused(100, Cause::Rate));
+    hall.pass(1);
+    assert_eq!(hall.come_from(1, 101), Admission::Waits);
+    assert_eq!(hall.take(), Some(101));
+    hall.set(&paced(quick));
+    assert_eq!(hall.come_from(1, 102), Admission::Refused(102, Cause::Rate), "nothing has changed");
 }

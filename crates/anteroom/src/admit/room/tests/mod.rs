@@ -5,8 +5,12 @@
 mod back_pressure;
 mod bounds;
 mod changes;
+mod clock_tests;
+mod histories;
+mod model;
 mod order;
 mod pace;
+mod releases;
 mod share;
 mod silence;
 mod watching;
@@ -14,6 +18,7 @@ mod watching;
 use std::collections::{BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv4Addr};
 
+use self::clock_tests::start;
 use super::*;
 use crate::Config;
 use crate::admit::lane::Row;
@@ -24,7 +29,9 @@ impl<T> Room<T> {
     /// When [`Room::overdue`] will have something: the room's calendar, but for those who are to be watched.
     fn next_due(&self) -> Option<Instant> {
         let lines = self.lanes.iter().filter_map(|lane| Some(self.first_due(lane)?.0));
-        let first = lines.chain(self.special.first().map(|&(due, _)| due)).min();
+        let looks =
+            self.lanes.iter().filter_map(|lane| lane.law.next_look(self.rules.order, self.first_of(lane)?.0));
+        let first = lines.chain(looks).chain(self.special.first().map(|&(due, _)| due)).min();
         self.epoch.instant(first?)
     }
 
@@ -79,8 +86,7 @@ impl Hall {
     }
 
     fn with(config: &Config, lanes: &[LaneRules], sockets: Option<usize>) -> Self {
-        // Far enough from the clock's beginning for every handshake to lie behind it.
-        let now = Instant::now() + Duration::from_secs(3_600);
+        let now = start();
         let room = Room::new(lanes, config.rules(sockets), now, 1);
         Self { room, now, places: HashMap::new() }
     }

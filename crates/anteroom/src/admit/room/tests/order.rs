@@ -49,6 +49,69 @@ fn in_overload_the_newest_is_served_first_and_the_hopeless_are_refused() {
 }
 
 #[test]
+fn in_overload_who_was_hopeless_in_the_kernel_is_refused_at_the_door() {
+    let mut hall = overloaded();
+    assert_eq!(hall.come_aged(1_000, 2), Admission::Refused(2, Cause::Hopeless));
+    assert_eq!(hall.come_aged(999, 3), Admission::Waits);
+    hall.pass(1);
+    assert_eq!(hall.overdue(), [(3, Cause::Hopeless)], "though another stands before it");
+    hall.release(0);
+    hall.come(4);
+    hall.pass(1_000);
+    assert_eq!(hall.take_from(0), Take::Late(4, Cause::Hopeless), "nobody looked meanwhile");
+    assert_eq!(hall.take_from(0), Take::Late(1, Cause::Hopeless));
+    assert_eq!(hall.take_from(0), Take::Empty);
+}
+
+#[test]
+fn who_comes_after_a_quiet_time_is_not_hopeless() {
+    let mut hall = overloaded();
+    hall.release(0);
+    assert_eq!(hall.take(), Some(1));
+    hall.pass(5_000);
+    assert_eq!(hall.come_aged(2_000, 2), Admission::Waits, "the overload is over");
+}
+
+#[test]
+fn in_overload_those_who_stand_back_are_hopeless_too() {
+    let share = Share { alpha: Some(1), ..Share::default() };
+    let mut hall = Hall::new(&Config { share, max_connections: Some(4), ..adaptive() });
+    for item in 0..5 {
+        hall.come_from(1, item);
+    }
+    assert_eq!(hall.take_all(), [0, 1, 2]);
+    hall.come_from(2, 5);
+    assert_eq!(hall.take_all(), [5]);
+    hall.come(6);
+    hall.pass(101);
+    hall.overdue();
+    hall.pass(100);
+    hall.overdue();
+    hall.pass(799);
+    let mut hopeless = hall.overdue();
+    hopeless.sort_unstable_by_key(|&(item, _)| item);
+    assert_eq!(hopeless, [3, 4, 6].map(|item| (item, Cause::Hopeless)));
+}
+
+#[test]
+fn the_room_says_when_it_wants_to_be_looked_at() {
+    let mut hall = Hall::new(&adaptive());
+    hall.come(0);
+    assert_eq!(hall.take(), Some(0));
+    hall.come(1);
+    let came = hall.now;
+    let mut looks = Vec::new();
+    while hall.room.len() > 0 {
+        let due = hall.room.next_due().expect("somebody waits");
+        looks.push(due - came);
+        hall.now = due;
+        hall.overdue();
+    }
+    let nano = Duration::from_nanos(1);
+    assert_eq!(looks, [millis(100) + nano, millis(200) + nano, millis(1_000)]);
+}
+
+#[test]
 fn when_nobody_has_waited_long_for_an_interval_the_order_is_that_of_arrival_again() {
     let mut hall = overloaded();
     hall.release(0);

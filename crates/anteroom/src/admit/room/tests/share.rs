@@ -157,8 +157,8 @@ fn a_million_sources_leave_the_table_within_its_bound() {
         max_waiting: 10,
         ..plain()
     };
-    let mut room = Room::new(&[LaneRules::default()], config.rules(None), Instant::now(), 1);
-    let now = Instant::now() + MAX_WAIT;
+    let mut room = Room::new(&[LaneRules::default()], config.rules(None), start(), 1);
+    let now = start() + MAX_WAIT;
     let age = Age::accepted(now, None);
     for item in 0..1_000_000 {
         let from = Some(Ipv4Addr::from_bits(item).into());

@@ -131,3 +131,14 @@ fn one_who_spoke_and_closed_in_one_breath_keeps_its_patience() {
     hall.pass(300);
     assert_eq!(hall.overdue(), [(1, Cause::ProbablyLeft)]);
 }
+
+#[test]
+fn a_patience_lost_in_silence_counts_from_the_first_byte() {
+    let mut hall = Hall::new(&listening());
+    let token = silent(&hall.come_silent(1, 1));
+    hall.room.lose_patience(token, millis(300));
+    hall.pass(100);
+    hall.speak(1);
+    hall.pass(300);
+    assert_eq!(hall.overdue(), [(1, Cause::ProbablyLeft)]);
+}
