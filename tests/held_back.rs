@@ -198,9 +198,9 @@ fn a_pause_says_that_it_is_one_and_is_none_of_the_service() {
     let mut server = process();
     let address = server.address();
     server.ask("pause");
+    server.eventually("it has paused", |now| now["accepting"] == "Paused");
     let clients = asking(&address, 10);
-    let paused = server.eventually("they stand in the kernel", |now| now["depth"] == 10);
-    assert_eq!(paused["accepting"], "Paused", "{paused}");
+    server.eventually("they stand in the kernel", |now| now["depth"] == 10);
     is_told_to_stand(&mut server, "paused");
     server.ask("resume");
     all_are_answered(clients);

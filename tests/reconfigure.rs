@@ -7,11 +7,11 @@
     reason = "a test that cannot go on says so, and tells its figures"
 )]
 
-use std::io::ErrorKind;
-use std::net::TcpStream;
+use std::io::{ErrorKind, Write};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
 use std::time::Duration;
-use std::{io, thread};
 
 use anteroom::{
     AcceptOn, Address, Config, ConfigError, DescriptorBudget, EarlyRefusal, FirstByte, Order, Rate, Refusal,
@@ -19,7 +19,7 @@ use anteroom::{
 };
 use anteroom_load::client::{connect_from, loopback_sources};
 use anteroom_testkit::{BOUND, eventually};
-use anteroom_tests::clients::{ask, connect, next_line, read_to_end, send};
+use anteroom_tests::clients::{ask, connect, is_turned_away, next_line, read_to_end, send};
 use anteroom_tests::lines::answer;
 use anteroom_tests::local::LocalServer;
 use socket2::Socket;
@@ -147,14 +147,14 @@ fn room_that_is_added_lets_those_in_whom_the_kernel_keeps() {
 fn what_the_refused_see_changes_with_the_setting() {
     let server = start(config(1, 0));
     let _held = holders(server.address(), 1);
-    is_refused(&connect(server.address()));
+    is_turned_away(server.address());
     let reply = "come back later\n";
     change(&server, |config| config.refusal = Refusal::Reply(Reply::new(reply)));
     assert_eq!(read_to_end(&connect(server.address())).expect("an orderly end"), reply);
     change(&server, |config| config.refusal = Refusal::Close);
     assert_eq!(read_to_end(&connect(server.address())).expect("an orderly end"), "");
     change(&server, |config| config.refusal = Refusal::Reset);
-    is_refused(&connect(server.address()));
+    is_turned_away(server.address());
 }
 
 #[test]
@@ -228,10 +228,14 @@ enum Fate {
     Refused,
 }
 
-fn fate(client: TcpStream) -> Fate {
-    let client = Socket::from(client);
-    let said = io::Write::write_all(&mut &client, b"ask\n").and_then(|()| next_line(&client));
-    match said {
+/// One visit. It may be refused before connect(2) has returned.
+fn visit(source: IpAddr, target: SocketAddr) -> Fate {
+    let asked = || {
+        let client = Socket::from(connect_from(source, target, BOUND)?);
+        (&client).write_all(b"ask\n")?;
+        next_line(&client)
+    };
+    match asked() {
         Ok(line) if line == answer("ask") => Fate::Answered,
         Ok(line) => {
             assert!(line.is_empty() || line == "BUSY", "cut off: {line}");
@@ -280,8 +284,8 @@ fn under_load_every_change_leaves_every_client_with_one_end_and_the_account_exac
             let (over, answered, refused) = (&over, &answered, &refused);
             scope.spawn(move || {
                 while !over.load(Ordering::Acquire) {
-                    let client = connect_from(source, target, BOUND).expect("it listens");
-                    let count = if fate(client) == Fate::Answered { answered } else { refused };
+                    let fate = visit(source, target);
+                    let count = if fate == Fate::Answered { answered } else { refused };
                     count.fetch_add(1, Ordering::AcqRel);
                 }
             });
