@@ -58,7 +58,8 @@ fn crowd(server: &mut ServerProcess) -> (Vec<Socket>, Value) {
     });
     assert_eq!(now["accept_errors"], 0, "{now}");
     assert_eq!(now["report"]["refused"]["total"], now["report"]["refused"]["resources"], "{now}");
-    assert!(server.descriptors() <= LIMIT - 16, "{} open: the rest has its own", server.descriptors());
+    // Of the sixteen, the server itself takes some after its start.
+    assert!(server.descriptors() <= LIMIT - 12, "{} open: the rest has its own", server.descriptors());
     (clients, now)
 }
 
