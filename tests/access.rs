@@ -29,7 +29,8 @@ fn listed(allow: &[&str], deny: &[&str]) -> Config {
 fn client(server: &LocalServer, source: &str) -> io::Result<Socket> {
     let port = server.address().tcp().expect("it is TCP").port();
     let source: IpAddr = source.parse().expect("an address");
-    let loopback: IpAddr = if source.is_ipv4() { [127, 0, 0, 1].into() } else { [0, 0, 0, 0, 0, 0, 0, 1].into() };
+    let loopback: IpAddr =
+        if source.is_ipv4() { [127, 0, 0, 1].into() } else { [0, 0, 0, 0, 0, 0, 0, 1].into() };
     connect_from(source, SocketAddr::new(loopback, port), BOUND).map(Socket::from)
 }
 

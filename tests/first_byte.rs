@@ -96,7 +96,11 @@ fn who_hangs_up_while_silent_is_dead_and_frees_its_place_at_once() {
         let mut clients = silent(&server, 12);
         for left in (0..12).rev() {
             let client = clients.swap_remove(left / 2);
-            if left % 2 == 0 { reset(client) } else { drop(client) }
+            if left % 2 == 0 {
+                reset(client)
+            } else {
+                drop(client)
+            }
             server.becomes("one has left", |now| now.silent == left);
         }
         assert_eq!(server.calls().total(), 0);

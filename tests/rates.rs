@@ -173,7 +173,11 @@ fn a_source_gets_its_rate_however_much_it_asks_for_and_takes_nobody_elses() {
         assert!(f64::from(served) <= due * (1.0 + WITHIN), "{served} served where {due:.0} are due");
         until("the handlers have ended", || server.handle().snapshot().open == 0);
         let report = server.drain(BOUND);
-        assert_eq!((report.refused.rate, report.refused.total()), (refused.into(), refused.into()), "{report}");
+        assert_eq!(
+            (report.refused.rate, report.refused.total()),
+            (refused.into(), refused.into()),
+            "{report}"
+        );
         assert_eq!(report.served.done, u64::from(served) + 1, "{report}");
         f64::from(served) >= due * (1.0 - WITHIN)
     });

@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::expect_used,
+    clippy::indexing_slicing,
     clippy::panic,
     clippy::print_stdout,
     reason = "a test that cannot go on says so, and tells its figures"
@@ -262,7 +263,8 @@ fn settings(number: u32) -> impl FnOnce(&mut Config) {
             1 => Refusal::Close,
             _ => Refusal::Reply(Reply::new("BUSY\n")),
         };
-        config.first_byte = (nth(1, 2) == 0).then(|| FirstByte::within(Duration::from_secs(5)).max_silent(20));
+        config.first_byte =
+            (nth(1, 2) == 0).then(|| FirstByte::within(Duration::from_secs(5)).max_silent(20));
         config.accept_rate = (nth(4, 2) == 0).then(|| Rate::per_second(2_000).burst(10));
         config.share.alpha = (nth(2, 2) == 0).then_some(8);
         config.share.per_second = (nth(5, 3) == 0).then(|| Rate::per_second(100).burst(5));

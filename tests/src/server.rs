@@ -33,7 +33,9 @@ use std::io::{self, BufRead, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anteroom::{Config, Connection, Deaths, Distribution, Handle, Lane, Listener, Report, Server, service_fn};
+use anteroom::{
+    Config, Connection, Deaths, Distribution, Handle, Lane, Listener, Report, Server, service_fn,
+};
 use anteroom_tests::events::Collected;
 use anteroom_tests::hoard::Hoard;
 use anteroom_tests::lines::{Calls, greet, speak};
