@@ -11,8 +11,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anteroom::{
-    AcceptOn, Candidate, Cause, Config, Connection, HalfClose, Handle, Incoming, Listener, Report, Server,
-    Verdict, service_fn,
+    AcceptOn, Candidate, Cause, Config, Connection, HalfClose, Handle, Incoming, Listener, Order, Report,
+    Server, Share, Verdict, service_fn,
 };
 use anteroom_tests::machine::descriptors;
 use anteroom_tests::waiting::{ends, until};
@@ -57,6 +57,9 @@ fn config(accept_on: AcceptOn) -> Config {
     config.max_wait = Duration::from_secs(4);
     config.half_close = HalfClose::Patience(PATIENCE_OF_THE_SERVER);
     config.accept_on = accept_on;
+    // All come from one source, and those who wait grow old.
+    config.share = Share::unlimited();
+    config.order = Order::Fifo;
     config
 }
 

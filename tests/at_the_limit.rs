@@ -33,8 +33,8 @@ const FAREWELLS: usize = 256;
 const REPLY: &str = "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nConnection: close\r\n\
     Content-Length: 19\r\n\r\ncome back later, ok\n";
 
-/// Enough that nobody's share is a limit.
-const SOURCES: u16 = 250;
+/// One each, so that nobody's share is a limit: with no place free, who holds one has no share of another.
+const SOURCES: u16 = 700;
 
 /// What a refused client has to say of it. Its time counts from when its request was wholly in the kernel's
 /// hands: before, it has not sent what it sends, and whoever reads for it is this same thread. As it connected

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anteroom::{Connection, Handle, Listener, Server, service_fn};
+use anteroom::{Config, Connection, Handle, Listener, Order, Server, service_fn};
 use anteroom_testkit::{BOUND, eventually, ss_tcp_queue};
 use anteroom_tests::child::{acceptor_of, waited_for_a_processor};
 use anteroom_tests::clients::{connect, next_line, send};
@@ -54,6 +54,15 @@ impl Seen {
     fn allowed_depth(&self) -> u32 {
         let came = self.kept_from_running.as_micros() / NO_CLOSER.as_micros();
         DEPTH + u32::try_from(came).expect("not that many")
+    }
+}
+
+/// A scope waits for its threads, also for one that looks until it is told, and whoever was to tell it panics.
+struct SetWhenDropped<'a>(&'a AtomicBool);
+
+impl Drop for SetWhenDropped<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
     }
 }
 
@@ -103,8 +112,11 @@ fn with_every_worker_blocked_the_queue_is_emptied_and_everybody_is_served_afterw
     };
     let server = {
         let _inside = runtime.enter();
-        // Nobody is refused for having waited through the block.
-        Server::builder().max_wait(Duration::from_secs(300)).serve(listener, service).start()
+        // Nobody is refused for having waited through the block, nor is anybody hopeless.
+        let mut config = Config::default();
+        config.max_wait = Duration::from_secs(300);
+        config.order = Order::Fifo;
+        Server::builder().config(config).serve(listener, service).start()
     };
     let server = server.expect("it starts");
     let handle = server.handle();
@@ -119,6 +131,7 @@ fn with_every_worker_blocked_the_queue_is_emptied_and_everybody_is_served_afterw
     let over = AtomicBool::new(false);
     let (clients, seen) = thread::scope(|scope| {
         let looking = scope.spawn(|| look_until(&over, &handle, port));
+        let looked_enough = SetWhenDropped(&over);
         let start = Instant::now();
         let clients: Vec<_> = (0..CLIENTS)
             .map(|number| {
@@ -136,7 +149,7 @@ fn with_every_worker_blocked_the_queue_is_emptied_and_everybody_is_served_afterw
         assert_eq!(calls.blocked(), WORKERS, "the block must outlast the clients, or nothing is shown");
         assert!(told_after <= SAMPLE_AGE, "the last arrival was told only after {told_after:?}");
         assert_eq!(handle.snapshot().waiting, CLIENTS as usize);
-        over.store(true, Ordering::Release);
+        drop(looked_enough);
         (clients, looking.join().expect("it looked"))
     });
 

@@ -32,13 +32,13 @@ const RESUMES: Duration = Duration::from_millis(100);
 
 const LIMIT: usize = 64;
 
-/// A server that may have 64 descriptors.
+/// A server that may have 64 descriptors, and no budget: `accept` itself is to fail.
 fn starved() -> ServerProcess {
     let limit = format!("--nofile={LIMIT}:{LIMIT}");
     ServerProcess::start_under(
         &["prlimit", &limit],
         env!("CARGO_BIN_EXE_anteroom-test-server"),
-        &json!({ "backlog": 4096 }),
+        &json!({ "backlog": 4096, "config": { "descriptors": "unlimited", "share": { "alpha": null } } }),
     )
 }
 

@@ -36,6 +36,11 @@ fn sources(folder: &str) -> Vec<String> {
     found
 }
 
+/// Whether a file holds tests and nothing else.
+fn is_test(path: &str) -> bool {
+    path.ends_with("tests.rs") || path.contains("/tests/")
+}
+
 /// A file without its comments and without its tests.
 fn code(path: &str) -> String {
     let text = read(path);
@@ -66,7 +71,7 @@ fn no_room_says_what_it_must_not() {
         ("crates/anteroom/src/connection", &["crate::accept", "crate::server", ".accept("]),
     ];
     for (folder, words) in forbidden {
-        for path in sources(folder).into_iter().filter(|path| !path.ends_with("_tests.rs")) {
+        for path in sources(folder).into_iter().filter(|path| !is_test(path)) {
             let code = code(&path);
             for word in words {
                 assert!(!code.contains(word), "{path} says `{word}`: it is in the wrong room");
@@ -123,7 +128,7 @@ fn the_map_names_every_file_of_the_core_crates() {
             let name = path.rsplit('/').next().expect("a name");
             let folder = path.strip_prefix(krate).expect("inside").trim_start_matches('/');
             let named = map.contains(&format!("`{name}`")) || map.contains(&format!("`{folder}`"));
-            let plain = matches!(name, "lib.rs" | "mod.rs") || name.ends_with("_tests.rs");
+            let plain = matches!(name, "lib.rs" | "mod.rs") || is_test(&path);
             assert!(named || plain, "ARCHITECTURE.md does not name {path}");
         }
     }

@@ -18,7 +18,7 @@ use std::sync::{Arc, Once};
 use std::task::{Context, Poll};
 use std::thread;
 
-use anteroom::{Address, Connection, End, Listener, ServeError, Server, service_fn};
+use anteroom::{Address, Config, Connection, End, Listener, ServeError, Server, Share, service_fn};
 use anteroom_testkit::{BOUND, eventually};
 use anteroom_tests::clients::{ask, connect, read_to_end};
 use anteroom_tests::lines::{Calls, answer, speak};
@@ -96,7 +96,11 @@ fn a_panic_ends_one_connection_and_gives_its_place_back() {
     let panicky = Panicky { called: 0, calls: Arc::default() };
     let server = {
         let _inside = runtime.enter();
-        Server::builder().max_connections(PLACES).serve(listener, panicky).start().expect("it starts")
+        let mut config = Config::default();
+        config.max_connections = Some(PLACES);
+        // All come from one source, and it is to have every place.
+        config.share = Share::unlimited();
+        Server::builder().config(config).serve(listener, panicky).start().expect("it starts")
     };
     let handle = server.handle();
 

@@ -13,7 +13,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
-use anteroom::{Connection, Handle, Info, Listener, Server, Snapshot, service_fn};
+use anteroom::{Config, Connection, Handle, Info, Listener, Order, Server, Snapshot, service_fn};
 use anteroom_testkit::ss_tcp_queue;
 use anteroom_tests::events::Collected;
 use anteroom_tests::machine::Lateness;
@@ -242,7 +242,10 @@ fn samples_are_at_most_a_second_old_while_every_worker_is_blocked() {
     let (entered, blocked) = sync_channel(64);
     let _inside = runtime.enter();
     let service = service_fn(blocking(Arc::clone(&hold), entered));
-    let server = Server::builder().serve(listener, service).start().expect("it starts");
+    // Nobody is hopeless, however long the block lasts.
+    let mut config = Config::default();
+    config.order = Order::Fifo;
+    let server = Server::builder().config(config).serve(listener, service).start().expect("it starts");
     let handle = server.handle();
     let mut clients: Vec<_> = (0..2).map(|_| TcpStream::connect(address).expect("it listens")).collect();
     for _ in 0..2 {

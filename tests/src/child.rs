@@ -19,7 +19,7 @@ use crate::machine::threads_named;
 ///
 /// The setup is one JSON object, every key of which may be left out: `listen` (an address, default
 /// `127.0.0.1:0`), `backlog`, `config` (`anteroom::Config`), `workers` (default 2), `speaks_first`,
-/// `events` (`unheard`: nobody listens), and `log`: its events go to stdout as text then, and the conversation is held over stderr.
+/// `events` (`unheard`: nobody listens), `admin` (a second lane), and `log`: its events go to stdout as text then, and the conversation is held over stderr.
 /// `src/server.rs` lists the commands.
 pub struct ServerProcess {
     process: Child,
@@ -74,6 +74,13 @@ impl ServerProcess {
         address.parse().expect("it can be read")
     }
 
+    /// Where its admin lane listens.
+    #[must_use]
+    pub fn admin(&self) -> Address {
+        let address = self.started["admin"].as_str().expect("it was set up with an admin lane");
+        address.parse().expect("it can be read")
+    }
+
     /// The backlog that the kernel granted.
     #[must_use]
     pub fn effective_backlog(&self) -> u64 {
@@ -111,6 +118,15 @@ impl ServerProcess {
     /// All events so far.
     pub fn all_events(&mut self) -> Vec<Value> {
         self.ask("events").as_array().expect("a list").clone()
+    }
+
+    /// Changes these settings while it runs.
+    ///
+    /// # Panics
+    /// When they cannot be meant.
+    pub fn reconfigure(&mut self, settings: &Value) {
+        let answer = self.ask(&format!("reconfigure {settings}"));
+        assert_eq!(answer["error"], Value::Null, "{settings}");
     }
 
     /// Drains it, and gives the report.

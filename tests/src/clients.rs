@@ -2,7 +2,7 @@
 //!
 //! Owns nothing but the bound on every wait.
 
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::Shutdown;
 use std::time::Duration;
 
@@ -18,6 +18,17 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 /// When nobody listens, or after [`PATIENCE`].
 #[must_use]
 pub fn connect(to: &Address) -> Socket {
+    try_connect(to).unwrap_or_else(|error| panic!("connecting to {to}: {error}"))
+}
+
+/// A client that may be refused before it has seen that its handshake is done.
+///
+/// # Errors
+/// Those of connect(2): `ConnectionReset` when the server reset the connection meanwhile.
+///
+/// # Panics
+/// When there is no way to connect to the address.
+pub fn try_connect(to: &Address) -> io::Result<Socket> {
     let (domain, name) = match (to.tcp(), to.path()) {
         (Some(address), _) => (Domain::for_address(address), SockAddr::from(address)),
         (None, Some(path)) => (Domain::UNIX, SockAddr::unix(path).expect("a short path")),
@@ -27,8 +38,17 @@ pub fn connect(to: &Address) -> Socket {
     client.set_write_timeout(Some(PATIENCE)).expect("SO_SNDTIMEO");
     client.set_read_timeout(Some(PATIENCE)).expect("SO_RCVTIMEO");
     // SO_SNDTIMEO bounds connect(2) too.
-    client.connect(&name).unwrap_or_else(|error| panic!("connecting to {to}: {error}"));
-    client
+    client.connect(&name)?;
+    Ok(client)
+}
+
+/// Comes, says nothing, and has to be turned away with a reset.
+///
+/// # Panics
+/// When it is not.
+pub fn is_turned_away(by: &Address) {
+    let error = try_connect(by).and_then(|client| read_to_end(&client)).expect_err("it is turned away");
+    assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{error}");
 }
 
 /// The client's own address, as the server sees it.

@@ -17,6 +17,7 @@ pub mod clients;
 pub mod events;
 pub mod hoard;
 pub mod lines;
+pub mod local;
 pub mod machine;
 pub mod recorder;
 pub mod waiting;

@@ -3,15 +3,18 @@
 //! Its argument is a setup in JSON, its first line tells where it listens, and it answers each line of
 //! its input with a line of JSON until the input ends:
 //!
-//! - `snapshot`: depth, limit, drops, open, waiting, errors of accept, the report so far, waits in
-//!   microseconds
+//! - `snapshot`: depth, limit, drops, accepting and why not, open, waiting, silent, farewells, sources,
+//!   errors of accept, the report so far, waits in microseconds
 //! - `calls`: how often handlers were called, by kind, and how many block their worker now
 //! - `events [TARGET]`: what was spoken so far
 //! - `pause`, `resume`
+//! - `reconfigure CONFIG`: changes the settings that the JSON object names; answers `error`
 //! - `hoard FILES`: holds that many files open, or as many as it gets; answers how many
 //! - `grab THREADS`: that many threads take every descriptor that becomes free, until the next `hoard`
 //! - `drain MILLIS`: drains, and gives the report, `error` in it when the server failed
 //!
+//! With `"admin"` in the setup there is a second lane, which speaks as the first; its keys are those of
+//! [`Lane`]: `max_connections`, `max_waiting`, `set_aside`. The first line tells its address, too.
 //! With `"events": "unheard"` in the setup nobody listens to the events: kept, they are the most of its memory.
 //! With `"log": true` in the setup the events go to stdout, as text, and the answers to stderr.
 //!
@@ -30,7 +33,9 @@ use std::io::{self, BufRead, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anteroom::{Connection, Deaths, Distribution, Handle, Listener, Report, Server, service_fn};
+use anteroom::{
+    Config, Connection, Deaths, Distribution, Handle, Lane, Listener, Report, Server, service_fn,
+};
 use anteroom_tests::events::Collected;
 use anteroom_tests::hoard::Hoard;
 use anteroom_tests::lines::{Calls, greet, speak};
@@ -78,6 +83,7 @@ fn main() {
                 handle.resume();
                 json!({})
             }
+            ("reconfigure", settings) => reconfigure(&handle, settings),
             ("hoard", files) => json!({ "held": hoard.hold(files.parse().expect("a number of files")) }),
             ("grab", threads) => {
                 json!({ "threads": hoard.grab(threads.parse().expect("a number of threads")) })
@@ -114,7 +120,7 @@ fn start(setup: &Value, runtime: &Runtime, calls: &Arc<Calls>) -> (Server, Value
         "effective": listener.backlog().effective,
     });
     let config = match &setup["config"] {
-        Value::Null => anteroom::Config::default(),
+        Value::Null => Config::default(),
         config => serde_json::from_value(config.clone()).expect("a configuration"),
     };
     let speaks_first = setup["speaks_first"].as_bool().unwrap_or(false);
@@ -130,8 +136,49 @@ fn start(setup: &Value, runtime: &Runtime, calls: &Arc<Calls>) -> (Server, Value
         }
     });
     let _inside = runtime.enter();
-    let server = Server::builder().config(config).serve(listener, service).start().expect("it starts");
-    (server, started)
+    let builder = Server::builder().config(config);
+    let admin = setup.get("admin").map(admin_lane);
+    match admin {
+        None => (builder.serve(listener, service).start().expect("it starts"), started),
+        Some((lane, address)) => {
+            let mut started = started;
+            started["admin"] = address.into();
+            let builder = builder.serve(listener, service.clone()).serve(lane, service);
+            (builder.start().expect("it starts"), started)
+        }
+    }
+}
+
+/// A lane with what the setup says, and where it listens.
+fn admin_lane(setup: &Value) -> (Lane, String) {
+    let listener = Listener::builder().name("admin").bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().to_string();
+    let number =
+        |key: &str| setup[key].as_u64().map(|number| usize::try_from(number).expect("a number of sockets"));
+    let mut lane = Lane::new(listener);
+    if let Some(places) = number("max_connections") {
+        lane = lane.max_connections(places);
+    }
+    if let Some(waiting) = number("max_waiting") {
+        lane = lane.max_waiting(waiting);
+    }
+    if let Some(sockets) = number("set_aside") {
+        lane = lane.set_aside(sockets);
+    }
+    (lane, address)
+}
+
+/// The other settings stay what they are.
+fn reconfigure(handle: &Handle, settings: &str) -> Value {
+    let settings: Value = serde_json::from_str(settings).expect("settings");
+    let changed = handle.reconfigure(|config| {
+        let mut all = serde_json::to_value(&*config).expect("settings can be written");
+        for (key, value) in settings.as_object().expect("an object of settings") {
+            all[key] = value.clone();
+        }
+        *config = serde_json::from_value(all).expect("settings");
+    });
+    json!({ "error": changed.err().map(|error| error.to_string()) })
 }
 
 fn snapshot(handle: &Handle) -> Value {
@@ -144,6 +191,10 @@ fn snapshot(handle: &Handle) -> Value {
         "drops": listener.queue.and_then(|queue| queue.drops),
         "open": snapshot.open,
         "waiting": snapshot.waiting,
+        "silent": snapshot.silent,
+        "farewells": snapshot.farewells,
+        "sources": snapshot.sources,
+        "accepting": format!("{:?}", listener.accepting),
         "events_lost": snapshot.events_lost,
         "accept_errors": listener.accept_errors.iter().map(|(_, count)| count).sum::<u64>(),
         "kernel_wait": distribution(listener.kernel_wait),
@@ -184,6 +235,11 @@ fn report(report: &Report) -> Value {
             "denied": refused.denied,
             "closed": refused.closed,
             "resources": refused.resources,
+            "hopeless": refused.hopeless,
+            "share": refused.share,
+            "rate": refused.rate,
+            "early": refused.early,
+            "silent": refused.silent,
             "user": refused.user,
         },
         "dead": {

@@ -191,7 +191,9 @@ impl Acceptor {
             self.hold_back(index);
             return false;
         }
-        let batch = self.config.batch.min(vacancies);
+        // A batch is accepted before it is decided on: until then its sockets are beyond the budget.
+        let beyond = self.core.settings.sockets.map_or(usize::MAX, |sockets| (sockets / 8).max(1));
+        let batch = self.config.batch.min(vacancies).min(beyond);
         let end = {
             let Some(listener) = port.listener() else { return true };
             // The depth costs less than the `accept` that would find the queue empty.
