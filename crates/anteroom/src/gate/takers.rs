@@ -13,7 +13,7 @@ use crate::admit::{Cause, Stage, Take};
 use crate::config::AcceptOn;
 
 /// One that has waited longer than this is looked at once more when it is taken.
-const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(1);
+pub(crate) const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(1);
 
 impl Gate {
     /// Ready when somebody can be taken from `lane`, or when its end has come.
