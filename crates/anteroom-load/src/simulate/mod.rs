@@ -4,7 +4,11 @@
 //! Never: a clock or a socket. A run follows from its numbers and its seed.
 
 mod arrivals;
+mod chart;
+pub mod figures;
+mod measured;
 mod outcome;
+pub mod plots;
 mod policy;
 mod queue;
 mod room;
@@ -13,6 +17,7 @@ mod sharing;
 mod world;
 
 pub use arrivals::{Crowd, Patience, Pattern, Wants};
+pub use measured::{Measured, read as read_measured};
 pub use outcome::{Outcome, Slot};
 pub use policy::Policy;
 pub use scenario::Scenario;
