@@ -77,6 +77,8 @@ pub(crate) struct Acceptor {
     pub(super) core: Arc<Core>,
     /// As it was at the beginning of this turn.
     config: Arc<Config>,
+    /// How often the settings had been changed by then.
+    settings_seen: u64,
     pub(super) posts: Vec<Post>,
     rota: Rota,
     reserve: Reserve,
@@ -120,6 +122,7 @@ impl Acceptor {
             newcomers: Vec::new(),
             over: false,
             config: core.config(),
+            settings_seen: 0,
             core,
         })
     }
@@ -352,7 +355,9 @@ impl Acceptor {
 
     /// Takes up the wishes of the handles, and posts whose pause is over.
     fn obey(&mut self, now: Instant) {
-        self.config = self.core.config();
+        if let Some(config) = self.core.settings.newer_than(&mut self.settings_seen) {
+            self.config = config;
+        }
         // A drain empties the queue, paused or not.
         let paused = self.core.life.is_paused() && self.core.life.phase() < Phase::Draining;
         if !self.reserve.is_held()
@@ -404,10 +409,11 @@ impl Acceptor {
 
     /// Looks whether the lane of a listener that was held back has room.
     fn let_on(&mut self, index: usize) {
+        if !self.posts.get(index).is_some_and(|post| post.held_back) {
+            return;
+        }
         let core = Arc::clone(&self.core);
-        let Some(port) = core.gate.ports().get(index) else { return };
-        let is_held_back = self.posts.get(index).is_some_and(|post| post.held_back);
-        if !is_held_back || self.vacancies(port) == 0 {
+        if core.gate.ports().get(index).is_none_or(|port| self.vacancies(port) == 0) {
             return;
         }
         if let Some(post) = self.posts.get_mut(index) {

@@ -8,7 +8,9 @@
 //! Queue 13(8), 2015): in a standing queue the newest have the best chance that their client is still
 //! there when the answer comes.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use super::moment::{Moment, nanos};
 
 /// The order in which those who wait are served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,7 +56,7 @@ impl Order {
 pub(crate) struct Law {
     newest_first: bool,
     /// Since when what speaks for the other order has been seen at every look.
-    contrary_since: Option<Instant>,
+    contrary_since: Option<Moment>,
 }
 
 impl Law {
@@ -62,21 +64,21 @@ impl Law {
         self.newest_first
     }
 
-    /// A look at the lane: `wait` is the oldest's, none when nobody waits. The time starts when a long
+    /// A look at the lane: `oldest` is since when the oldest waits, none when nobody does. The time starts when a long
     /// wait is seen, not when it began: a process that was stopped has had no chance to serve yet.
     /// Says whether the order has changed.
-    pub(crate) fn look(&mut self, order: Order, wait: Option<Duration>, now: Instant) -> bool {
+    pub(crate) fn look(&mut self, order: Order, oldest: Option<Moment>, now: Moment) -> bool {
         let Order::Adaptive { target, interval, .. } = order else {
             self.contrary_since = None;
             return std::mem::take(&mut self.newest_first);
         };
-        let stands = wait.is_some_and(|wait| wait > target);
+        let stands = oldest.is_some_and(|oldest| now.since(oldest) > nanos(target));
         if stands == self.newest_first {
             self.contrary_since = None;
             return false;
         }
         let since = *self.contrary_since.get_or_insert(now);
-        if now.saturating_duration_since(since) < interval {
+        if now.since(since) < nanos(interval) {
             return false;
         }
         self.newest_first = stands;
@@ -95,45 +97,49 @@ impl Law {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
+    use super::super::moment::Epoch;
     use super::*;
 
-    const LONG: Option<Duration> = Some(Duration::from_millis(101));
-    const SHORT: Option<Duration> = Some(Duration::from_millis(100));
+    const LONG: Option<u64> = Some(101);
+    const SHORT: Option<u64> = Some(100);
 
-    fn at(start: Instant, millis: u64) -> Instant {
-        start + Duration::from_millis(millis)
+    /// Looks at a lane whose oldest has waited for `wait` milliseconds, at a time in milliseconds.
+    fn look(law: &mut Law, order: Order, wait: Option<u64>, at: u64) -> bool {
+        let start = Epoch::of(Instant::now()).start;
+        let moment = |millis| start.after(Duration::from_millis(1_000 + millis));
+        let oldest = wait.map(|wait| start.after(Duration::from_millis(1_000 + at - wait.min(at + 1_000))));
+        law.look(order, oldest, moment(at))
     }
 
     #[test]
     fn a_burst_changes_nothing_and_a_standing_queue_does() {
-        let start = Instant::now();
         let mut law = Law::default();
-        assert!(!law.look(Order::ADAPTIVE, LONG, start));
-        assert!(!law.look(Order::ADAPTIVE, SHORT, at(start, 90)), "the burst is over");
-        assert!(!law.look(Order::ADAPTIVE, LONG, at(start, 110)));
-        assert!(!law.look(Order::ADAPTIVE, LONG, at(start, 209)));
-        assert!(law.look(Order::ADAPTIVE, LONG, at(start, 210)));
+        assert!(!look(&mut law, Order::ADAPTIVE, LONG, 0));
+        assert!(!look(&mut law, Order::ADAPTIVE, SHORT, 90), "the burst is over");
+        assert!(!look(&mut law, Order::ADAPTIVE, LONG, 110));
+        assert!(!look(&mut law, Order::ADAPTIVE, LONG, 209));
+        assert!(look(&mut law, Order::ADAPTIVE, LONG, 210));
         assert!(law.is_newest_first());
         assert_eq!(law.give_up(Order::ADAPTIVE), Some(Duration::from_secs(1)));
     }
 
     #[test]
     fn the_way_back_takes_a_whole_interval_too() {
-        let start = Instant::now();
         let mut law = Law { newest_first: true, contrary_since: None };
-        assert!(!law.look(Order::ADAPTIVE, None, start));
-        assert!(!law.look(Order::ADAPTIVE, LONG, at(start, 50)), "it fills again");
-        assert!(!law.look(Order::ADAPTIVE, None, at(start, 60)));
-        assert!(law.look(Order::ADAPTIVE, SHORT, at(start, 160)));
+        assert!(!look(&mut law, Order::ADAPTIVE, None, 0));
+        assert!(!look(&mut law, Order::ADAPTIVE, LONG, 50), "it fills again");
+        assert!(!look(&mut law, Order::ADAPTIVE, None, 60));
+        assert!(look(&mut law, Order::ADAPTIVE, SHORT, 160));
         assert_eq!((law.is_newest_first(), law.give_up(Order::ADAPTIVE)), (false, None));
     }
 
     #[test]
     fn where_the_order_is_fixed_nothing_is_hopeless() {
-        let start = Instant::now();
         let mut law = Law { newest_first: true, contrary_since: None };
-        assert!(law.look(Order::Fifo, LONG, start));
-        assert!(!law.look(Order::Fifo, LONG, at(start, 1_000)));
+        assert!(look(&mut law, Order::Fifo, LONG, 0));
+        assert!(!look(&mut law, Order::Fifo, LONG, 1_000));
         assert_eq!((law.is_newest_first(), law.give_up(Order::Fifo)), (false, None));
     }
 }

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 /// A block of IP addresses, such as `10.0.0.0/8`, `2001:db8::/32`, or one address alone.
@@ -177,18 +177,28 @@ pub(crate) struct Grain {
 /// Names a source: addresses that count as one. Two halves, because a `u128` would want an alignment
 /// that costs the table a fifth of its room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct SourceKey([u64; 2]);
-
-const HALF: u128 = u64::MAX as u128;
+pub(crate) struct SourceKey(u64, u64);
 
 impl Grain {
+    /// The key of the source that an address belongs to.
     pub(crate) fn key(self, address: IpAddr) -> SourceKey {
-        let len = match address.to_canonical() {
-            IpAddr::V4(_) => MAPPED.saturating_add(self.v4),
-            IpAddr::V6(_) => self.v6,
-        };
-        let [high, low] = [64, 0].map(|shift| u64::try_from(mask(bits(address), len) >> shift & HALF));
-        SourceKey([high.unwrap_or(0), low.unwrap_or(0)])
+        match address {
+            IpAddr::V4(v4) => self.v4_key(v4),
+            IpAddr::V6(v6) => v6.to_ipv4_mapped().map_or_else(|| self.v6_key(v6), |v4| self.v4_key(v4)),
+        }
+    }
+
+    /// The two halves of the masked mapped address.
+    fn v4_key(self, address: Ipv4Addr) -> SourceKey {
+        let beyond = 32_u32.saturating_sub(u32::from(self.v4));
+        let bits = address.to_bits() & u32::MAX.checked_shl(beyond).unwrap_or(0);
+        SourceKey(0, 0xffff_0000_0000 | u64::from(bits))
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "the two halves of a u128")]
+    fn v6_key(self, address: Ipv6Addr) -> SourceKey {
+        let bits = mask(address.to_bits(), self.v6);
+        SourceKey((bits >> 64) as u64, bits as u64)
     }
 }
 

@@ -76,8 +76,9 @@ impl Share {
 /// attacker with so many has no need of another's share.
 pub(crate) const MOST_SOURCES: usize = 57_344;
 
-/// Sources that wait for nothing but to be forgotten, forgotten per newcomer.
-const FORGET_AT_ONCE: usize = 2;
+/// Sources that hold nothing and are remembered all the same: most come again, and need not be entered
+/// anew.
+const REMEMBERED: usize = 256;
 
 #[derive(Debug)]
 struct Source {
@@ -89,8 +90,9 @@ struct Source {
     /// Of those that wait, the ones that stand back because this source has its share of the open places.
     back: Line,
     meter: Meter,
-    /// Among those that hold nothing and are remembered for their rate.
+    /// In [`Sources::idle`].
     links: Links,
+    is_listed: bool,
 }
 
 impl Linked for Source {
@@ -107,22 +109,44 @@ impl Linked for Source {
 pub(crate) struct Sources {
     by_key: HashMap<SourceKey, Token>,
     sources: Arena<Source>,
-    /// Who holds nothing, in the order in which they gave back their last.
+    /// Who held nothing when it was listed, in that order. Some may hold something again: whoever comes
+    /// and goes need not be listed anew each time.
     idle: Line,
+    /// Sources that hold something.
+    holding: usize,
+    /// The one that was found last.
+    last: Option<(SourceKey, Token)>,
     most: usize,
 }
 
 impl Sources {
     pub(crate) fn new(most: usize) -> Self {
-        Self { by_key: HashMap::new(), sources: Arena::new(), idle: Line::default(), most }
+        Self {
+            by_key: HashMap::new(),
+            sources: Arena::new(),
+            idle: Line::default(),
+            holding: 0,
+            last: None,
+            most,
+        }
     }
 
+    /// Sources that hold something.
     pub(crate) fn len(&self) -> usize {
-        self.sources.len()
+        self.holding
     }
 
-    pub(crate) fn find(&self, key: SourceKey) -> Option<Token> {
-        self.by_key.get(&key).copied()
+    pub(crate) fn find(&mut self, key: SourceKey) -> Option<Token> {
+        // Connections come in rows from one source, a proxy for example: the last one is found without
+        // hashing.
+        if let Some((_, token)) = self.last.filter(|&(last, _)| last == key) {
+            if self.sources.get(token).is_some() {
+                return Some(token);
+            }
+        }
+        let found = self.by_key.get(&key).copied();
+        self.last = found.map(|token| (key, token)).or(self.last);
+        found
     }
 
     pub(crate) fn held(&self, source: Token) -> usize {
@@ -133,10 +157,15 @@ impl Sources {
         self.sources.get(source).map_or(0, |source| source.open)
     }
 
-    pub(crate) fn set_open(&mut self, source: Token, open: u32) {
-        if let Some(source) = self.sources.get_mut(source) {
-            source.open = open;
-        }
+    /// Changes the number of open places of a source. Gives what it was, and what it is now.
+    pub(crate) fn change_open(
+        &mut self,
+        source: Token,
+        change: impl Fn(usize) -> usize,
+    ) -> Option<(u32, u32)> {
+        let source = self.sources.get_mut(source)?;
+        let now = u32::try_from(change(source.open as usize)).unwrap_or(u32::MAX);
+        Some((std::mem::replace(&mut source.open, now), now))
     }
 
     /// Who stands back, of a source.
@@ -152,17 +181,21 @@ impl Sources {
         self.sources.get(source).is_none_or(|source| source.meter.is_free(rate, at))
     }
 
-    /// One more for the source of that key. `None`: the table is full of sources that hold something,
-    /// and this one is not counted.
-    pub(crate) fn hold(&mut self, key: SourceKey, rate: Option<&Rate>, at: u64) -> Option<Token> {
-        let token = match self.find(key) {
+    /// One more for the source of that key, which `known` is if it is known. `None`: the table is full
+    /// of sources that hold something, and this one is not counted.
+    pub(crate) fn hold(
+        &mut self,
+        key: SourceKey,
+        known: Option<Token>,
+        rate: Option<&Rate>,
+        at: u64,
+    ) -> Option<Token> {
+        let token = match known {
             Some(token) => token,
             None => self.enter(key, at)?,
         };
-        if self.held(token) == 0 {
-            self.idle.unlink(&mut self.sources, token);
-        }
         let source = self.sources.get_mut(token)?;
+        self.holding += usize::from(source.held == 0);
         source.held = source.held.saturating_add(1);
         if let Some(rate) = rate {
             source.meter.pass(rate, at);
@@ -171,32 +204,28 @@ impl Sources {
     }
 
     /// One less for a source.
-    pub(crate) fn let_go(&mut self, token: Token, at: u64) {
+    pub(crate) fn let_go(&mut self, token: Token, at: impl Fn() -> u64) {
         let Some(source) = self.sources.get_mut(token) else { return };
         debug_assert!(source.held > 0, "a source gave back what it did not hold");
         source.held = source.held.saturating_sub(1);
         if source.held > 0 {
             return;
         }
-        let is_blank = source.meter.is_blank(at);
-        self.idle.push(&mut self.sources, token);
-        if is_blank {
-            self.forget(token);
+        self.holding -= 1;
+        if !std::mem::replace(&mut source.is_listed, true) {
+            self.idle.push(&mut self.sources, token);
+        }
+        if self.idle.len() > REMEMBERED {
+            self.forget_some(at());
         }
     }
 
-    /// A source that holds nothing yet, among the idle.
+    /// A source that holds nothing yet.
     fn enter(&mut self, key: SourceKey, at: u64) -> Option<Token> {
-        for _ in 0..FORGET_AT_ONCE {
-            let Some(oldest) = self.idle.oldest() else { break };
-            let is_blank = self.sources.get(oldest).is_some_and(|source| source.meter.is_blank(at));
-            if !is_blank && self.len() < self.most {
-                break;
-            }
-            self.forget(oldest);
-        }
-        if self.len() >= self.most {
-            return None;
+        self.forget_some(at);
+        while self.sources.len() >= self.most {
+            let oldest = self.idle.oldest()?;
+            self.unlist(oldest);
         }
         let source = Source {
             key,
@@ -205,17 +234,35 @@ impl Sources {
             back: Line::default(),
             meter: Meter::default(),
             links: Links::default(),
+            is_listed: false,
         };
         let token = self.sources.insert(source);
         self.by_key.insert(key, token);
-        self.idle.push(&mut self.sources, token);
         Some(token)
     }
 
-    fn forget(&mut self, token: Token) {
+    /// Forgets those of whom nothing is to be remembered but that they came.
+    fn forget_some(&mut self, at: u64) {
+        for _ in 0..2 {
+            let oldest = self.idle.oldest().filter(|_| self.idle.len() > REMEMBERED);
+            let Some(oldest) = oldest else { return };
+            let matters = |source: &Source| source.held == 0 && !source.meter.is_blank(at);
+            if self.sources.get(oldest).is_some_and(matters) {
+                return;
+            }
+            self.unlist(oldest);
+        }
+    }
+
+    /// Takes one from the list, and forgets it unless it holds something.
+    fn unlist(&mut self, token: Token) {
         self.idle.unlink(&mut self.sources, token);
-        if let Some(source) = self.sources.remove(token) {
-            self.by_key.remove(&source.key);
+        let Some(source) = self.sources.get_mut(token) else { return };
+        source.is_listed = false;
+        if source.held == 0 {
+            let key = source.key;
+            self.sources.remove(token);
+            self.by_key.remove(&key);
         }
     }
 }
@@ -232,39 +279,62 @@ mod tests {
         Share::default().grain().key(IpAddr::V4(Ipv4Addr::from_bits(number)))
     }
 
+    fn hold(sources: &mut Sources, number: u32, rate: Option<&Rate>, at: u64) -> Option<Token> {
+        let known = sources.find(key(number));
+        sources.hold(key(number), known, rate, at)
+    }
+
     #[test]
-    fn who_has_given_everything_back_is_forgotten() {
+    fn who_has_given_everything_back_does_not_count_and_is_forgotten_for_others() {
         let mut sources = Sources::new(9);
-        let token = sources.hold(key(1), None, 0).unwrap();
-        assert_eq!(sources.hold(key(1), None, 0), Some(token));
-        sources.let_go(token, 0);
+        let token = hold(&mut sources, 1, None, 0).unwrap();
+        assert_eq!(hold(&mut sources, 1, None, 0), Some(token));
+        sources.let_go(token, || 0);
         assert_eq!((sources.held(token), sources.len()), (1, 1));
-        sources.let_go(token, 0);
-        assert_eq!((sources.find(key(1)), sources.len()), (None, 0));
+        sources.let_go(token, || 0);
+        assert_eq!((sources.held(token), sources.len()), (0, 0));
+        let mut sources = Sources::new(10_000);
+        for number in 0..5_000 {
+            let token = hold(&mut sources, number, None, 0).unwrap();
+            sources.let_go(token, || 0);
+        }
+        assert_eq!((sources.len(), sources.sources.len()), (0, REMEMBERED));
+        assert_eq!((sources.find(key(0)), sources.by_key.len()), (None, REMEMBERED));
     }
 
     #[test]
     fn a_rate_is_remembered_as_long_as_it_matters() {
         let rate = Rate::per_second(1);
         let mut sources = Sources::new(9);
-        let token = sources.hold(key(1), Some(&rate), 0).unwrap();
-        sources.let_go(token, 0);
-        assert!(!sources.is_free(sources.find(key(1)).unwrap(), &rate, SECOND / 2));
+        let token = hold(&mut sources, 1, Some(&rate), 0).unwrap();
+        sources.let_go(token, || 0);
+        assert_eq!(sources.find(key(1)), Some(token));
+        assert!(!sources.is_free(token, &rate, SECOND / 2));
         assert!(sources.is_free(token, &rate, SECOND));
-        let other = sources.hold(key(2), Some(&rate), SECOND).unwrap();
-        assert_eq!((sources.find(key(1)), sources.find(key(2))), (None, Some(other)));
+        let mut sources = Sources::new(10_000);
+        for number in 0..5_000 {
+            let token = hold(&mut sources, number, Some(&rate), 0).unwrap();
+            sources.let_go(token, || 0);
+        }
+        assert_eq!(sources.sources.len(), 5_000, "each may not come again yet");
+        for number in 5_000..9_000 {
+            let token = hold(&mut sources, number, Some(&rate), SECOND).unwrap();
+            sources.let_go(token, || SECOND);
+        }
+        assert_eq!(sources.find(key(0)), None);
+        assert!(sources.sources.len() < 5_000 + REMEMBERED, "{}", sources.sources.len());
     }
 
     #[test]
     fn a_million_sources_stay_within_the_bound_and_push_out_only_who_holds_nothing() {
         let rate = Rate::per_second(1);
         let mut sources = Sources::new(1_000);
-        let kept = sources.hold(key(0), Some(&rate), 0).unwrap();
+        let kept = hold(&mut sources, 0, Some(&rate), 0).unwrap();
         for number in 1..1_000_000 {
             let at = u64::from(number);
-            let token = sources.hold(key(number), Some(&rate), at).expect("an idle one makes room");
-            sources.let_go(token, at);
-            assert!(sources.len() <= 1_000);
+            let token = hold(&mut sources, number, Some(&rate), at).expect("an idle one makes room");
+            sources.let_go(token, || at);
+            assert!(sources.sources.len() <= 1_000);
         }
         assert_eq!(sources.find(key(0)), Some(kept));
     }
@@ -272,12 +342,12 @@ mod tests {
     #[test]
     fn a_table_full_of_holders_counts_no_newcomer_and_loses_nobody() {
         let mut sources = Sources::new(2);
-        let first = sources.hold(key(1), None, 0).unwrap();
-        sources.hold(key(2), None, 0).unwrap();
-        assert_eq!(sources.hold(key(3), None, 0), None);
-        assert_eq!(sources.hold(key(1), None, 0), Some(first));
-        sources.let_go(first, 0);
-        sources.let_go(first, 0);
-        assert!(sources.hold(key(3), None, 0).is_some());
+        let first = hold(&mut sources, 1, None, 0).unwrap();
+        hold(&mut sources, 2, None, 0).unwrap();
+        assert_eq!(hold(&mut sources, 3, None, 0), None);
+        assert_eq!(hold(&mut sources, 1, None, 0), Some(first));
+        sources.let_go(first, || 0);
+        sources.let_go(first, || 0);
+        assert!(hold(&mut sources, 3, None, 0).is_some());
     }
 }

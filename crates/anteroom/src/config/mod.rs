@@ -66,7 +66,7 @@ pub struct Config {
     /// asked.
     pub deny: Vec<Prefix>,
     /// How fast the connections of one lane are handed out (default: as fast as they are taken). The
-    /// others wait.
+    /// others wait. What comes due within 5 ms may be handed out at once.
     pub accept_rate: Option<Rate>,
     /// Refuses some at random before the room is full (default: nobody).
     pub refuse_early: Option<EarlyRefusal>,
@@ -96,6 +96,12 @@ pub struct Config {
     pub drain_within: Duration,
     /// Where `accept` is called (default: on a thread of its own).
     pub accept_on: AcceptOn,
+}
+
+/// How many a rate lets pass in 5 ms: timers are no finer than a millisecond, and come late, so a rate
+/// that let no more pass at once would not be reached.
+fn in_a_tick(rate: Rate) -> u32 {
+    rate.per_second / 200
 }
 
 /// Where `accept` is called.
@@ -172,7 +178,7 @@ impl Config {
             exempt: Prefixes::new(share.exempt.iter().map(|&prefix| (prefix, ()))),
             share,
             first_byte: self.first_byte,
-            accept_rate: self.accept_rate,
+            accept_rate: self.accept_rate.map(|rate| Rate { burst: rate.burst.max(in_a_tick(rate)), ..rate }),
             descriptors: sockets.map(|sockets| sockets - self.farewells(Some(sockets))),
         }
     }

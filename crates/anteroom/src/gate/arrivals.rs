@@ -14,20 +14,24 @@ use super::door::{Asleep, Door};
 use super::farewell::{Bidden, FAREWELL_BIT};
 use super::register::OPEN_BIT;
 use super::{AT_ONCE, Gate, Newcomer, Parked, Policy, State, WATCH_AFTER};
-use crate::admit::{Admission, Arrival, Cause, Death, Judgement, Room, Rules, Stage, Token};
-use crate::config::Refusal;
+use crate::admit::{Admission, Arrival, Cause, Death, Judgement, Room, Rules, Stage, Token, Turn};
+use crate::config::{AcceptOn, Refusal};
 use crate::observe::Note;
 
 /// How long one that was handed out may stay unread before it is taken for silent.
 const HEARD_WITHIN: Duration = Duration::from_secs(1);
 
 impl State {
-    /// The waker of the taker of a lane, if there is somebody for it now.
+    /// The waker of the taker of a lane, if there is somebody for it now, or never will be again.
     fn wake_taker(&mut self, lane: usize, now: Instant) -> Option<Waker> {
         let Self { room, doors, .. } = self;
         let door = doors.get_mut(lane)?;
         if room.can_take(lane, now) {
-            return door.wake_from(Asleep::Arrival);
+            // Those who slept for a place may have waited for one that the others could not have.
+            return door.wake_from(Asleep::Arrival).or_else(|| door.wake_from(Asleep::Place));
+        }
+        if door.is_closed() && room.standing_in(lane) == 0 {
+            return door.close();
         }
         if room.waiting_in(lane) > 0 {
             door.wait_for_place();
@@ -42,7 +46,8 @@ impl State {
     /// When a rate lets somebody in whose taker sleeps until then.
     fn next_by_rate(&self) -> Option<Instant> {
         let asleep = self.doors.iter().enumerate().filter(|(_, door)| door.sleeps_on(Asleep::Place));
-        asleep.filter_map(|(lane, _)| self.room.rate_allows(lane)).min()
+        let turns = asleep.map(|(lane, _)| self.room.turn(lane));
+        turns.filter_map(|turn| if let Turn::From(then) = turn { Some(then) } else { None }).min()
     }
 }
 
@@ -103,6 +108,7 @@ impl Gate {
         wakers.into_iter().for_each(Waker::wake);
         if let Some((parked, cause)) = refused {
             self.refuse(parked, cause, now);
+            self.tell_room();
         }
     }
 
@@ -118,43 +124,39 @@ impl Gate {
     /// when to come again.
     pub(crate) fn tend(&self, now: Instant) -> Option<Instant> {
         let farewell = self.farewells.tend(now);
-        let mut overdue = Vec::new();
         loop {
             let mut state = self.lock();
-            while overdue.len() < AT_ONCE {
-                match state.room.overdue(now) {
-                    Some(one) => overdue.push(one),
-                    None => break,
+            let event = state.room.next_event(WATCH_AFTER);
+            if event.is_none_or(|event| event > now) {
+                let rate = state.next_by_rate();
+                let reordered: Vec<_> = state.room.reordered().collect();
+                drop(state);
+                for (lane, newest_first) in reordered {
+                    self.notes.leave(Note::Order { lane, newest_first });
                 }
+                return [event, rate, farewell].into_iter().flatten().min();
             }
-            let full = overdue.len() >= AT_ONCE || self.watch_some(&mut state.room, now) >= AT_ONCE;
-            let due = state.room.next_due();
-            let watch = state.room.oldest_unwatched().map(|accepted| accepted + WATCH_AFTER);
-            let rate = state.next_by_rate();
-            let reordered: Vec<_> = state.room.reordered().collect();
+            let overdue: Vec<_> = std::iter::from_fn(|| state.room.overdue(now)).take(AT_ONCE).collect();
+            self.watch_some(&mut state.room, now);
+            let wakers: Vec<_> = state.wake_takers(now).collect();
             drop(state);
-            for (lane, newest_first) in reordered {
-                self.notes.leave(Note::Order { lane, newest_first });
+            wakers.into_iter().for_each(Waker::wake);
+            if !overdue.is_empty() {
+                self.tell_room();
             }
-            for (parked, cause) in overdue.drain(..) {
+            for (parked, cause) in overdue {
                 self.refuse(parked, cause, now);
-            }
-            if !full {
-                return [due, watch, rate, farewell].into_iter().flatten().min();
             }
         }
     }
 
-    fn watch_some(&self, room: &mut Room<Parked>, now: Instant) -> usize {
-        let Some(accepted_by) = now.checked_sub(WATCH_AFTER) else { return 0 };
-        let mut watched = 0;
-        while watched < AT_ONCE {
+    fn watch_some(&self, room: &mut Room<Parked>, now: Instant) {
+        let Some(accepted_by) = now.checked_sub(WATCH_AFTER) else { return };
+        for _ in 0..AT_ONCE {
             let Some((token, parked)) = room.next_to_watch(accepted_by) else { break };
             // Where it cannot be watched, it is looked at when it is taken.
             let _unwatched = self.poller.watch_peer(&parked.stream, token.to_bits());
-            watched += 1;
         }
-        watched
     }
 
     /// The epoll set says that a peer has hung up.
@@ -269,19 +271,32 @@ impl Gate {
     /// become free: the acceptor does so from outside, because a worker that wakes a task and then
     /// blocks keeps that task to itself.
     pub(crate) fn relay(&self, now: Instant) {
+        if !self.to_relay.swap(false, Ordering::AcqRel) {
+            return;
+        }
         let wakers: Vec<Waker> = {
             let mut state = self.lock();
             let State { room, doors, .. } = &mut *state;
             let place = |lane| room.can_take(lane, now);
-            doors
-                .iter_mut()
-                .enumerate()
-                .filter_map(|(lane, door)| {
-                    door.answer().or_else(|| place(lane).then(|| door.wake_from(Asleep::Place)).flatten())
-                })
-                .collect()
+            let wakers = doors.iter_mut().enumerate().filter_map(|(lane, door)| {
+                door.answer().or_else(|| place(lane).then(|| door.wake_from(Asleep::Place)).flatten())
+            });
+            let wakers = wakers.collect();
+            if state.next_by_rate().is_some() {
+                self.to_relay.store(true, Ordering::Release);
+            }
+            wakers
         };
         wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// The acceptor is to see which takers it has to wake.
+    pub(super) fn ask_to_relay(&self) {
+        self.to_relay.store(true, Ordering::Release);
+        match self.accept_on {
+            AcceptOn::Thread => self.wake_acceptor(),
+            AcceptOn::Task => self.relay(Instant::now()),
+        }
     }
 
     /// No more arrivals: takers see the end when they have taken everybody.

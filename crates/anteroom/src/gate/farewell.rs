@@ -10,6 +10,8 @@
 
 use std::collections::BTreeSet;
 use std::io::{self, IoSlice};
+use std::ops::{Deref, DerefMut};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -22,7 +24,11 @@ use crate::config::{Farewell, Reply};
 pub(super) const FAREWELL_BIT: u64 = 1 << 61;
 
 #[derive(Debug, Default)]
-pub(super) struct Farewells(Mutex<Leaving>);
+pub(super) struct Farewells {
+    leaving: Mutex<Leaving>,
+    /// How many there are, to be read without the lock.
+    len: AtomicUsize,
+}
 
 #[derive(Debug, Default)]
 struct Leaving {
@@ -53,7 +59,7 @@ pub(super) enum Bidden {
 
 impl Farewells {
     pub(super) fn len(&self) -> usize {
-        self.lock().streams.len()
+        self.len.load(Ordering::Acquire)
     }
 
     /// Replies, and lets the client read that. `most` is how many may be in here.
@@ -103,6 +109,9 @@ impl Farewells {
 
     /// Closes whose time is over. Says when to come again.
     pub(super) fn tend(&self, now: Instant) -> Option<Instant> {
+        if self.len() == 0 {
+            return None;
+        }
         let mut leaving = self.lock();
         while let Some(&(due, token)) = leaving.due.first() {
             if due > now {
@@ -121,8 +130,34 @@ impl Farewells {
         leaving.streams = Arena::default();
     }
 
-    fn lock(&self) -> MutexGuard<'_, Leaving> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> Locked<'_> {
+        Locked { leaving: self.leaving.lock().unwrap_or_else(PoisonError::into_inner), len: &self.len }
+    }
+}
+
+/// The lock; letting it go tells how many there are.
+struct Locked<'a> {
+    leaving: MutexGuard<'a, Leaving>,
+    len: &'a AtomicUsize,
+}
+
+impl Deref for Locked<'_> {
+    type Target = Leaving;
+
+    fn deref(&self) -> &Leaving {
+        &self.leaving
+    }
+}
+
+impl DerefMut for Locked<'_> {
+    fn deref_mut(&mut self) -> &mut Leaving {
+        &mut self.leaving
+    }
+}
+
+impl Drop for Locked<'_> {
+    fn drop(&mut self) {
+        self.len.store(self.leaving.streams.len(), Ordering::Release);
     }
 }
 

@@ -9,8 +9,7 @@ use std::time::{Duration, Instant};
 use super::door::{Asleep, Door, Doorstep};
 use super::open::Open;
 use super::{AT_ONCE, CountedBy, Gate, HandOver, State};
-use crate::admit::{Cause, Stage, Take};
-use crate::config::AcceptOn;
+use crate::admit::{Cause, Stage, Take, Turn};
 
 /// One that has waited longer than this is looked at once more when it is taken.
 pub(crate) const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(1);
@@ -19,10 +18,10 @@ impl Gate {
     /// Ready when somebody can be taken from `lane`, or when its end has come.
     pub(crate) fn poll_someone(&self, lane: usize, cx: &mut Context<'_>) -> Poll<Doorstep> {
         let mut state = self.lock();
-        let now = Instant::now();
         let State { room, doors, .. } = &mut *state;
         let Some(door) = doors.get_mut(lane) else { return Poll::Ready(Doorstep::End) };
-        if room.can_take(lane, now) {
+        let turn = room.turn(lane);
+        if turn == Turn::Now || (turn != Turn::NotYet && turn.has_come(Instant::now())) {
             return Poll::Ready(Doorstep::Someone);
         }
         if room.standing_in(lane) == 0 && door.is_closed() {
@@ -30,8 +29,9 @@ impl Gate {
         }
         let somebody_waits = room.waiting_in(lane) > 0;
         door.sleep(cx.waker(), if somebody_waits { Asleep::Place } else { Asleep::Arrival });
-        if room.rate_allows(lane).is_some() {
+        if turn != Turn::NotYet {
             // It is the acceptor who keeps time.
+            self.to_relay.store(true, Ordering::Release);
             self.wake_acceptor();
         }
         Poll::Pending
@@ -127,9 +127,6 @@ impl Gate {
         if let Some(door) = self.lock().doors.get_mut(lane) {
             door.ring();
         }
-        match self.accept_on {
-            AcceptOn::Thread => self.wake_acceptor(),
-            AcceptOn::Task => self.relay(Instant::now()),
-        }
+        self.ask_to_relay();
     }
 }

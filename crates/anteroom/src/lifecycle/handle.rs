@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -36,6 +37,8 @@ pub(crate) struct Settings {
     config: RwLock<Arc<Config>>,
     /// Held while somebody changes them, so that no change overwrites another.
     changing: Mutex<()>,
+    /// How often they have been changed.
+    changes: AtomicU64,
     lanes: Vec<LaneRules>,
     /// What the descriptor budget came to at the start.
     pub(crate) sockets: Option<usize>,
@@ -43,7 +46,14 @@ pub(crate) struct Settings {
 
 impl Settings {
     pub(crate) fn new(config: Config, lanes: Vec<LaneRules>, sockets: Option<usize>) -> Self {
-        Self { config: RwLock::new(Arc::new(config)), changing: Mutex::new(()), lanes, sockets }
+        let config = RwLock::new(Arc::new(config));
+        Self { config, changing: Mutex::new(()), changes: AtomicU64::new(0), lanes, sockets }
+    }
+
+    /// The settings, if they have been changed since the acceptor saw them.
+    pub(crate) fn newer_than(&self, seen: &mut u64) -> Option<Arc<Config>> {
+        let changes = self.changes.load(Ordering::Acquire);
+        (std::mem::replace(seen, changes) != changes).then(|| self.current())
     }
 
     fn current(&self) -> Arc<Config> {
@@ -189,6 +199,7 @@ impl Core {
         let sockets = self.settings.sockets;
         let (rules, policy) = (next.rules(sockets), Policy::of(&next, sockets));
         *self.settings.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(next);
+        self.settings.changes.fetch_add(1, Ordering::Release);
         self.gate.reconfigure(rules, policy);
         Ok(())
     }

@@ -9,8 +9,9 @@ use std::time::Instant;
 use super::{Admission, Arrival, Entry, Room, Standing, Voice};
 use crate::admit::arena::Token;
 use crate::admit::cause::Cause;
-use crate::admit::lane::Lane;
+use crate::admit::lane::{Lane, Ordered};
 use crate::admit::line::Links;
+use crate::admit::moment::Moment;
 use crate::admit::prefix::SourceKey;
 use crate::admit::rules::{Rules, WhenFull};
 
@@ -18,7 +19,9 @@ impl<T> Room<T> {
     /// Lets a connection wait, or not.
     pub(crate) fn arrive(&mut self, arrival: Arrival<T>, now: Instant) -> Admission<T> {
         let Arrival { lane, age, from, voice, item } = arrival;
-        let at = self.since_start(now);
+        let now = self.epoch.moment(now);
+        let at = now.since(self.epoch.start);
+        let since = if age.handshake == age.accepted { now } else { self.epoch.moment(age.handshake) };
         let standing = match voice {
             Voice::Silent if self.rules.first_byte.is_some() => Standing::Silent,
             _ => Standing::Waits,
@@ -28,14 +31,14 @@ impl<T> Room<T> {
             Voice::Silent | Voice::Spoke => None,
         };
         let mut entry = Entry {
-            since: age.handshake,
-            accepted: age.accepted,
+            since,
+            accepted: now,
             patience,
             source: None,
             links: Links::default(),
             lane: u32::try_from(lane).unwrap_or(u32::MAX),
             standing,
-            is_special: patience.is_some() || !self.is_in_order(lane, standing, age.handshake),
+            is_special: false,
             is_watched: standing == Standing::Silent,
             item,
         };
@@ -44,21 +47,19 @@ impl<T> Room<T> {
             return Admission::Refused(entry.item, cause);
         }
         let key = self.source(from);
-        let out = match self.make_room(lane, standing, key, at) {
+        let known = key.and_then(|key| self.lanes.get_mut(lane)?.sources.find(key));
+        let out = match self.make_room(lane, standing, known, at) {
             Ok(out) => out,
             Err(cause) => return Admission::Refused(entry.item, cause),
         };
         let evicted = out.and_then(|(token, cause)| Some((self.end(token, now)?, cause)));
         let rate = self.rules.share.per_second;
         if let Some(lane) = self.lanes.get_mut(lane) {
-            entry.source = key.and_then(|key| lane.sources.hold(key, rate.as_ref(), at));
+            entry.source = key.and_then(|key| lane.sources.hold(key, known, rate.as_ref(), at));
         }
-        let (special, source) = (entry.is_special, entry.source);
+        let source = entry.source;
         let token = self.entries.insert(entry);
-        if special {
-            self.special.insert((due, token));
-        }
-        self.stand(lane, standing, token);
+        self.stand(token);
         if standing == Standing::Waits && self.lanes.get(lane).is_some_and(|lane| lane.stands_back(source)) {
             self.stand_back(token);
         }
@@ -77,7 +78,7 @@ impl<T> Room<T> {
         &mut self,
         lane: usize,
         standing: Standing,
-        key: Option<SourceKey>,
+        source: Option<Token>,
         at: u64,
     ) -> Result<Option<(Token, Cause)>, Cause> {
         let of = self.lanes.get(lane).ok_or(Cause::Closed)?;
@@ -86,12 +87,12 @@ impl<T> Room<T> {
             Standing::Silent => (of.silent.oldest(), of.is_silent_full(rules), Cause::Silent),
             Standing::Waits | Standing::Back => (of.first_to_go(), of.is_waiting_full(rules), Cause::Full),
         };
-        let has_socket = self.spare_sockets(lane).is_none_or(|spare| spare > 0);
-        if let Some(source) = key.and_then(|key| of.sources.find(key)) {
+        let spare = self.spare_sockets(lane);
+        if let Some(source) = source {
             if rules.share.per_second.is_some_and(|rate| !of.sources.is_free(source, &rate, at)) {
                 return Err(Cause::Rate);
             }
-            if !self.has_share(lane, source) {
+            if !self.has_share(of, source, spare) {
                 let is_own = head.and_then(|head| self.entries.get(head)?.source) == Some(source);
                 let cause = if is_full && standing == Standing::Waits { cause } else { Cause::Share };
                 return head.filter(|_| is_own).map(|head| Some((head, cause))).ok_or(Cause::Share);
@@ -106,7 +107,7 @@ impl<T> Room<T> {
             // The acceptor asks for vacancies: it is never more than one too many, and that one is in hand.
             WhenFull::BackPressure => Ok(None),
             WhenFull::RefuseOldest if is_full => head.map(|head| Some((head, cause))).ok_or(cause),
-            WhenFull::RefuseOldest if has_socket => Ok(None),
+            WhenFull::RefuseOldest if spare.is_none_or(|spare| spare > 0) => Ok(None),
             WhenFull::RefuseOldest => {
                 let head = of.silent.oldest().or(of.first_to_go());
                 head.map(|head| Some((head, Cause::Resources))).ok_or(Cause::Resources)
@@ -115,14 +116,13 @@ impl<T> Room<T> {
     }
 
     /// Whether a source may take another place.
-    fn has_share(&self, lane: usize, source: Token) -> bool {
-        let Some(of) = self.lanes.get(lane) else { return true };
+    fn has_share(&self, of: &Lane, source: Token, spare: Option<usize>) -> bool {
         let share = &self.rules.share;
         let held = of.sources.held(source);
         if share.max_per_source.is_some_and(|most| held >= most) {
             return false;
         }
-        let free = of.free(&self.rules).into_iter().chain(self.spare_sockets(lane)).min();
+        let free = of.free(&self.rules).into_iter().chain(spare).min();
         match (share.alpha, free) {
             (Some(alpha), Some(free)) => held <= free.saturating_mul(alpha as usize),
             _ => true,
@@ -144,21 +144,18 @@ impl<T> Room<T> {
         Some(budget.saturating_sub(held).saturating_sub(set_aside))
     }
 
-    /// Whether whoever stands last there is older: then the line is in the order of its deadlines.
-    fn is_in_order(&self, lane: usize, standing: Standing, since: Instant) -> bool {
-        let line = self.lanes.get(lane).map(|lane| match standing {
-            Standing::Silent => &lane.silent,
-            Standing::Waits | Standing::Back => &lane.waiting,
-        });
-        let newest = line.and_then(|line| self.entries.get(line.newest()?));
-        newest.is_none_or(|newest| newest.since <= since)
-    }
-
-    fn stand(&mut self, lane: usize, standing: Standing, token: Token) {
-        let Some(lane) = self.lanes.get_mut(lane) else { return };
-        match standing {
-            Standing::Silent => lane.silent.push(&mut self.entries, token),
-            Standing::Waits | Standing::Back => lane.queue(&mut self.entries, token),
+    /// Puts one behind those who stand where it is to stand, and marks it if its place there does not
+    /// tell its deadline.
+    fn stand(&mut self, token: Token) {
+        let Some(entry) = self.entries.get(token) else { return };
+        let (standing, since, patience) = (entry.standing, entry.since, entry.patience);
+        let Some(lane) = self.lanes.get_mut(entry.lane as usize) else { return };
+        let ordered = match standing {
+            Standing::Silent => lane.hush(&mut self.entries, token, since),
+            Standing::Waits | Standing::Back => lane.queue(&mut self.entries, token, since),
+        };
+        if ordered == Ordered::OutOfOrder || patience.is_some() {
+            self.mark(token);
         }
     }
 
@@ -169,11 +166,9 @@ impl<T> Room<T> {
             return;
         };
         entry.standing = Standing::Back;
-        if !std::mem::replace(&mut entry.is_special, true) {
-            self.special.insert((entry.due(&self.rules).0, token));
-        }
         lane.unqueue(&mut self.entries, token);
         lane.put_back(&mut self.entries, token, source);
+        self.mark(token);
     }
 
     pub(crate) fn is_silent(&self, token: Token) -> bool {
@@ -183,6 +178,7 @@ impl<T> Room<T> {
     /// A silent one has sent its first byte, and is not watched any more: from now on it waits, and its
     /// wait counts from now. Somebody may be refused for it, or itself.
     pub(crate) fn speak(&mut self, token: Token, now: Instant) -> Option<(T, Cause)> {
+        let now = self.epoch.moment(now);
         let entry = self.entries.get_mut(token).filter(|entry| entry.standing == Standing::Silent)?;
         entry.is_watched = false;
         let lane = entry.lane as usize;
@@ -197,18 +193,14 @@ impl<T> Room<T> {
     }
 
     /// From silent to waiting.
-    pub(super) fn stand_up(&mut self, token: Token, now: Instant) {
+    pub(super) fn stand_up(&mut self, token: Token, now: Moment) {
+        self.unmark(token);
         let Some(entry) = self.entries.get_mut(token) else { return };
-        if entry.is_special {
-            self.special.remove(&(entry.due(&self.rules).0, token));
-        }
         entry.standing = Standing::Waits;
         entry.since = now;
-        entry.is_special = false;
-        let lane = entry.lane as usize;
-        if let Some(lane) = self.lanes.get_mut(lane) {
+        if let Some(lane) = self.lanes.get_mut(entry.lane as usize) {
             lane.silent.unlink(&mut self.entries, token);
-            lane.queue(&mut self.entries, token);
         }
+        self.stand(token);
     }
 }

@@ -2,15 +2,16 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Room, later};
+use super::Room;
 use crate::admit::arena::Token;
 use crate::admit::cause::Cause;
-use crate::admit::lane::Lane;
+use crate::admit::lane::{Lane, Row};
+use crate::admit::moment::Moment;
 
 impl<T> Room<T> {
     /// Takes one out whose peer has left.
     pub(crate) fn leave(&mut self, token: Token, now: Instant) -> Option<T> {
-        self.end(token, now)
+        self.end(token, self.epoch.moment(now))
     }
 
     /// The entry under `token`, if it is still in the room.
@@ -20,22 +21,20 @@ impl<T> Room<T> {
 
     /// The peer has closed after sending: past `patience` it is refused as probably left.
     pub(crate) fn lose_patience(&mut self, token: Token, patience: Duration) {
+        self.unmark(token);
         let Some(entry) = self.entries.get_mut(token) else { return };
-        if entry.is_special {
-            self.special.remove(&(entry.due(&self.rules).0, token));
-        }
         entry.patience = Some(patience);
-        entry.is_special = true;
-        self.special.insert((entry.due(&self.rules).0, token));
+        self.mark(token);
     }
 
     /// One whose time is over at `now`; call until `None`.
     pub(crate) fn overdue(&mut self, now: Instant) -> Option<(T, Cause)> {
+        let now = self.epoch.moment(now);
         let (token, cause) = self.first_overdue(now)?;
         self.end(token, now).map(|item| (item, cause))
     }
 
-    fn first_overdue(&mut self, now: Instant) -> Option<(Token, Cause)> {
+    fn first_overdue(&mut self, now: Moment) -> Option<(Token, Cause)> {
         if let Some(&(due, token)) = self.special.first() {
             if due <= now {
                 let cause = self.entries.get(token).map_or(Cause::TooOld, |entry| entry.due(&self.rules).1);
@@ -44,68 +43,87 @@ impl<T> Room<T> {
         }
         for lane in 0..self.lanes.len() {
             self.look(lane, now);
-            let head = self.heads(lane).find(|&(_, due, _)| due <= now);
-            if let Some((token, _, cause)) = head {
+            let first = self.lanes.get(lane).and_then(|lane| self.first_due(lane));
+            if let Some((_, token, cause)) = first.filter(|&(due, ..)| due <= now) {
                 return Some((token, cause));
             }
         }
         None
     }
 
-    /// Who is the first to be refused in each line of a lane, when, and for what.
-    fn heads(&self, lane: usize) -> impl Iterator<Item = (Token, Instant, Cause)> {
-        let lane = self.lanes.get(lane);
-        let head = |token: Option<Token>| {
-            let (due, cause) = self.entries.get(token?)?.due(&self.rules);
-            Some((token?, due, cause))
+    /// Who is the first of a lane to be refused, when, and for what; but for the special ones.
+    pub(super) fn first_due(&self, lane: &Lane) -> Option<(Moment, Token, Cause)> {
+        let head = |token: Token| {
+            let entry = self.entries.get(token)?;
+            let (due, cause) = entry.due(&self.rules);
+            Some((due, token, cause, entry.since))
         };
-        let waiting = lane.and_then(|lane| lane.waiting.oldest());
-        let hopeless = lane.and_then(|lane| {
-            let since = self.entries.get(waiting?)?.since;
-            let due = later(since, lane.law.give_up(self.rules.order)?);
-            Some((waiting?, due, Cause::Hopeless))
-        });
-        let silent = lane.and_then(|lane| lane.silent.oldest());
-        [head(waiting), hopeless, head(silent)].into_iter().flatten()
+        let mut first = None;
+        if let Some((due, token, cause, since)) = lane.waiting.oldest().and_then(head) {
+            let hopeless = lane.law.give_up(self.rules.order).map(|give_up| since.after(give_up));
+            first = match hopeless {
+                Some(hopeless) if hopeless < due => Some((hopeless, token, Cause::Hopeless)),
+                _ => Some((due, token, cause)),
+            };
+        }
+        match lane.silent.oldest().and_then(head) {
+            Some((due, token, cause, _)) if first.is_none_or(|(first, ..)| due < first) => {
+                Some((due, token, cause))
+            }
+            _ => first,
+        }
     }
 
-    /// When [`Room::overdue`] will have something.
-    pub(crate) fn next_due(&self) -> Option<Instant> {
-        let heads = (0..self.lanes.len()).flat_map(|lane| self.heads(lane)).map(|(_, due, _)| due);
-        heads.chain(self.special.first().map(|&(due, _)| due)).min()
+    /// When there is something to do: [`Room::overdue`] has somebody, or [`Room::next_to_watch`] has,
+    /// of those who were accepted `watch_after` before.
+    pub(crate) fn next_event(&self, watch_after: Duration) -> Option<Instant> {
+        let mut first = self.special.first().map(|&(due, _)| due);
+        for lane in &self.lanes {
+            let due = self.first_due(lane).map(|(due, ..)| due);
+            let [waiting, back] = Row::ALL.map(|row| {
+                // One that has gone is to be forgotten at once.
+                let unwatched = self.entries.get(lane.unwatched(row)?);
+                Some(unwatched.map_or(self.epoch.start, |entry| entry.accepted.after(watch_after)))
+            });
+            first = [first, due, waiting, back].into_iter().flatten().min();
+        }
+        self.epoch.instant(first?)
     }
 
     /// Takes out whoever stands longest in `lane`, without a place: for a lane that nobody serves.
     pub(crate) fn turn_away(&mut self, lane: usize, now: Instant) -> Option<T> {
         let lane = self.lanes.get(lane)?;
         let token = lane.first_to_go().or(lane.silent.oldest())?;
-        self.end(token, now)
+        self.end(token, self.epoch.moment(now))
     }
 
     /// One that has waited since `accepted_by` or longer and that nobody watches for a hang-up: it
     /// counts as watched from now on. Call until `None`. The silent are watched from the beginning.
     pub(crate) fn next_to_watch(&mut self, accepted_by: Instant) -> Option<(Token, &T)> {
-        for lane in &mut self.lanes {
-            while let Some(token) = lane.unwatched() {
-                let unwatched = self.entries.get(token).filter(|entry| !entry.is_watched);
-                if unwatched.is_some_and(|entry| entry.accepted > accepted_by) {
-                    break;
-                }
-                let is_there = unwatched.is_some();
-                lane.advance_watch(&self.entries);
-                if is_there {
-                    let entry = self.entries.get_mut(token)?;
-                    entry.is_watched = true;
-                    return Some((token, &entry.item));
-                }
+        let accepted_by = self.epoch.moment(accepted_by);
+        let token = (0..self.lanes.len())
+            .flat_map(|lane| Row::ALL.map(|row| (lane, row)))
+            .find_map(|(lane, row)| self.unwatched(lane, row, accepted_by))?;
+        let entry = self.entries.get_mut(token)?;
+        entry.is_watched = true;
+        Some((token, &entry.item))
+    }
+
+    /// The first of a row who was accepted by then and is not watched; those before it who have gone, or
+    /// are watched already, are passed over for good.
+    fn unwatched(&mut self, lane: usize, row: Row, accepted_by: Moment) -> Option<Token> {
+        let lane = self.lanes.get_mut(lane)?;
+        while let Some(token) = lane.unwatched(row) {
+            let unwatched = self.entries.get(token).filter(|entry| !entry.is_watched);
+            if unwatched.is_some_and(|entry| entry.accepted > accepted_by) {
+                return None;
+            }
+            let found = unwatched.map(|_| token);
+            lane.advance_watch(&self.entries, row);
+            if found.is_some() {
+                return found;
             }
         }
         None
-    }
-
-    /// When the oldest that nobody watches was accepted.
-    pub(crate) fn oldest_unwatched(&self) -> Option<Instant> {
-        let oldest = |lane: &Lane| Some(self.entries.get(lane.unwatched()?)?.accepted);
-        self.lanes.iter().filter_map(oldest).min()
     }
 }

@@ -9,6 +9,8 @@ mod arrival;
 mod ending;
 mod taking;
 
+pub(crate) use self::taking::Turn;
+
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -18,6 +20,7 @@ use crate::admit::cause::Cause;
 use crate::admit::early::Dice;
 use crate::admit::lane::Lane;
 use crate::admit::line::{Linked, Links};
+use crate::admit::moment::{Epoch, Moment};
 use crate::admit::rules::{LaneRules, Rules};
 use crate::admit::share::MOST_SOURCES;
 
@@ -108,8 +111,8 @@ enum Standing {
 #[derive(Debug)]
 struct Entry<T> {
     /// What its wait is counted from: the handshake, or the first byte of one who was silent.
-    since: Instant,
-    accepted: Instant,
+    since: Moment,
+    accepted: Moment,
     patience: Option<Duration>,
     source: Option<Token>,
     links: Links,
@@ -133,14 +136,14 @@ impl<T> Linked for Entry<T> {
 
 impl<T> Entry<T> {
     /// When it is refused, and for what.
-    fn due(&self, rules: &Rules) -> (Instant, Cause) {
+    fn due(&self, rules: &Rules) -> (Moment, Cause) {
         if self.standing == Standing::Silent {
             let within = rules.first_byte.map_or(Duration::ZERO, |stage| stage.within);
-            return (later(self.since, within), Cause::Silent);
+            return (self.since.after(within), Cause::Silent);
         }
         match self.patience {
-            Some(patience) if patience < rules.max_wait => (later(self.since, patience), Cause::ProbablyLeft),
-            _ => (later(self.since, rules.max_wait), Cause::TooOld),
+            Some(patience) if patience < rules.max_wait => (self.since.after(patience), Cause::ProbablyLeft),
+            _ => (self.since.after(rules.max_wait), Cause::TooOld),
         }
     }
 }
@@ -152,8 +155,8 @@ pub(crate) struct Room<T> {
     entries: Arena<Entry<T>>,
     /// Those whose turn to be refused is not that of their place in their line: clients that sent and
     /// closed, those from another listener's queue, and those who stand back.
-    special: BTreeSet<(Instant, Token)>,
-    start: Instant,
+    special: BTreeSet<(Moment, Token)>,
+    epoch: Epoch,
     dice: Dice,
 }
 
@@ -165,7 +168,7 @@ impl<T> Room<T> {
             lanes: lanes.iter().map(|&own| Lane::new(own, most_sources)).collect(),
             entries: Arena::new(),
             special: BTreeSet::new(),
-            start,
+            epoch: Epoch::of(start),
             dice: Dice::new(seed),
         }
     }
@@ -173,6 +176,7 @@ impl<T> Room<T> {
     /// From now on these rules hold. Nobody is thrown out for it: who is beyond a bound that has become
     /// smaller stays, and nobody takes the place.
     pub(crate) fn set_rules(&mut self, rules: Rules, now: Instant) {
+        let now = self.epoch.moment(now);
         self.rules = rules;
         let special = self.entries.iter().filter(|(_, entry)| entry.is_special);
         self.special = special.map(|(token, entry)| (entry.due(&self.rules).0, token)).collect();
@@ -227,7 +231,8 @@ impl<T> Room<T> {
     /// When the oldest of all began to wait, or to be silent; those that stand back are not looked at.
     pub(crate) fn oldest(&self) -> Option<Instant> {
         let heads = self.lanes.iter().flat_map(|lane| [lane.waiting.oldest(), lane.silent.oldest()]);
-        heads.flatten().filter_map(|token| Some(self.entries.get(token)?.since)).min()
+        let oldest = heads.flatten().filter_map(|token| Some(self.entries.get(token)?.since)).min();
+        oldest.and_then(|oldest| self.epoch.instant(oldest))
     }
 
     /// Lanes whose order has changed since the last call, and whether it is newest first now.
@@ -240,29 +245,25 @@ impl<T> Room<T> {
     }
 
     /// Looks how long the oldest of a lane has waited, for the law of its order.
-    fn look(&mut self, lane: usize, now: Instant) {
+    fn look(&mut self, lane: usize, now: Moment) {
         let Some(lane) = self.lanes.get_mut(lane) else { return };
         let oldest = lane.waiting.oldest().and_then(|token| self.entries.get(token));
-        let wait = oldest.map(|entry| now.saturating_duration_since(entry.since));
-        lane.is_reordered |= lane.law.look(self.rules.order, wait, now);
+        lane.is_reordered |= lane.law.look(self.rules.order, oldest.map(|entry| entry.since), now);
     }
 
     /// Takes one out for good: its source gets back what it held.
-    fn end(&mut self, token: Token, now: Instant) -> Option<T> {
+    fn end(&mut self, token: Token, now: Moment) -> Option<T> {
         let entry = self.remove(token)?;
-        let at = self.since_start(now);
         if let (Some(source), Some(lane)) = (entry.source, self.lanes.get_mut(entry.lane as usize)) {
-            lane.sources.let_go(source, at);
+            lane.sources.let_go(source, || now.since(self.epoch.start));
         }
         Some(entry.item)
     }
 
     fn remove(&mut self, token: Token) -> Option<Entry<T>> {
+        self.unmark(token);
         let entry = self.entries.get(token)?;
         let (lane, standing, source) = (entry.lane as usize, entry.standing, entry.source);
-        if entry.is_special {
-            self.special.remove(&(entry.due(&self.rules).0, token));
-        }
         if let Some(lane) = self.lanes.get_mut(lane) {
             match standing {
                 Standing::Waits => lane.unqueue(&mut self.entries, token),
@@ -279,17 +280,20 @@ impl<T> Room<T> {
         self.entries.remove(token)
     }
 
-    fn since_start(&self, now: Instant) -> u64 {
-        u64::try_from(now.saturating_duration_since(self.start).as_nanos()).unwrap_or(u64::MAX)
+    /// From now on its deadline is looked up, not read off its place in its line.
+    fn mark(&mut self, token: Token) {
+        let Some(entry) = self.entries.get_mut(token) else { return };
+        entry.is_special = true;
+        self.special.insert((entry.due(&self.rules).0, token));
+    }
+
+    /// The inverse of [`Room::mark`]; to be called before anything changes on which the deadline depends.
+    fn unmark(&mut self, token: Token) {
+        let Some(entry) = self.entries.get_mut(token).filter(|entry| entry.is_special) else { return };
+        entry.is_special = false;
+        self.special.remove(&(entry.due(&self.rules).0, token));
     }
 }
 
-/// Where "for ever" was asked for, a century stands for it: an `Instant` has an end.
-const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
-
-fn later(start: Instant, by: Duration) -> Instant {
-    start.checked_add(by.min(FOR_EVER)).unwrap_or(start)
-}
-
-#[cfg(any())]
+#[cfg(test)]
 mod tests;
