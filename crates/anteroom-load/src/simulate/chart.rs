@@ -170,7 +170,10 @@ impl Chart {
             .label_style((FONT, 14).into_font().color(&BLACK))
             .axis_desc_style((FONT, 15).into_font().color(&BLACK))
             .draw()?;
-        for series in &self.series {
+        // The first lies on top: it is the one that this is about. What was measured lies above all.
+        let (dots, lines): (Vec<_>, Vec<_>) =
+            self.series.iter().partition(|series| series.look == Look::Dots);
+        for series in lines.into_iter().rev().chain(dots) {
             self.draw_series(&mut context, series)?;
         }
         self.draw_names(&names)

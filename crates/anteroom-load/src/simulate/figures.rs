@@ -23,8 +23,8 @@ pub struct Point {
     pub goodput: f64,
     /// From the coming to the answer: the median of the answered, and what 99 of 100 had it within, in seconds.
     pub took: Option<(f64, f64)>,
-    /// The share of the services that were for somebody who had left.
-    pub waste: f64,
+    /// The share of the services that were for somebody who had left, if any has ended.
+    pub waste: Option<f64>,
 }
 
 /// One rule through a scenario that changes with time.
@@ -39,7 +39,7 @@ pub struct Course {
 }
 
 /// Loads from one client per second to a million, closer to each other where it matters: the capacity is 1,000.
-pub const LOADS: [f64; 20] = [
+pub const LOADS: [f64; 21] = [
     1.0,
     10.0,
     100.0,
@@ -59,6 +59,7 @@ pub const LOADS: [f64; 20] = [
     10_000.0,
     30_000.0,
     100_000.0,
+    300_000.0,
     1_000_000.0,
 ];
 
@@ -104,7 +105,7 @@ pub fn loads(offered: &[f64], seed: u64) -> Result<Series<Point>, ConfigError> {
             offered: *offered,
             goodput: scenario.goodput(&outcome),
             took: took.map(|(half, most)| (half.as_secs_f64(), most.as_secs_f64())),
-            waste: outcome.waste(),
+            waste: (outcome.services > 0).then(|| outcome.waste()),
         })
     };
     let policies = policies().into_iter();

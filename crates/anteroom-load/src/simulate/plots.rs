@@ -79,7 +79,8 @@ pub fn wait(loads: &figures::Series<Point>) -> io::Result<String> {
     // A quantile of a few who were lucky says nothing of the load.
     let took = |point: &Point| point.took.filter(|_| point.goodput >= 0.01 * point.offered.min(1_000.0));
     let mut series = over_loads(loads, Look::Line, ", p99", |point| took(point).map(|took| took.1));
-    series.extend(over_loads(loads, Look::Thin, ", median", |point| took(point).map(|took| took.0)));
+    let medians = over_loads(loads, Look::Thin, ", median", |point| took(point).map(|took| took.0));
+    series.extend(medians.into_iter().take(1));
     svg(&[Chart {
         title: "From the coming to the answer, of those who were answered",
         x: offered(),
@@ -97,7 +98,7 @@ pub fn waste(loads: &figures::Series<Point>) -> io::Result<String> {
         title: "Work for clients who had left",
         x: offered(),
         y: percent("percent of all services"),
-        series: over_loads(loads, Look::Line, "", |point| Some(100.0 * point.waste)),
+        series: over_loads(loads, Look::Line, "", |point| point.waste.map(|waste| 100.0 * waste)),
     }])
 }
 
@@ -130,7 +131,7 @@ pub fn stall(courses: &[Course], measured: &[(String, Vec<Measured>)]) -> io::Re
         });
     }
     svg(&[Chart {
-        title: "Every handler blocked from -10 s to 0: who comes when, and is answered",
+        title: "Every handler is blocked from -10 s to 0: of those who come then, how many are answered",
         x: Axis { label: "seconds from the release", from: -13.0, to: 12.0, scale: Scale::Linear },
         y: percent("percent of the newcomers"),
         series,

@@ -70,3 +70,67 @@ fn below_its_capacity_nobody_is_refused_whatever_the_rule() {
         assert_eq!(outcome.answered, outcome.came, "{policy:?}");
     }
 }
+
+fn course<'a>(courses: &'a [figures::Course], name: &str) -> &'a figures::Course {
+    courses.iter().find(|course| course.name == name).unwrap()
+}
+
+fn recovered(slots: &[Slot]) -> Duration {
+    let (release, width) = figures::stall_release();
+    figures::recovered_after(slots, width, release, 0.99, release + secs(11)).unwrap()
+}
+
+#[test]
+fn after_a_stall_newcomers_succeed_at_once_behind_anteroom_and_after_seconds_behind_the_plain_loop() {
+    let courses = figures::stall(SEED).unwrap();
+    assert!(recovered(&course(&courses, "Anteroom").clients.slots) <= Duration::from_millis(250));
+    assert!(recovered(&course(&courses, "plain loop (FIFO)").clients.slots) > secs(5));
+    assert!(recovered(&course(&courses, "no limit").clients.slots) > secs(5));
+}
+
+/// The table lies beside the plot in which both are drawn.
+#[test]
+fn what_was_measured_on_real_sockets_is_what_was_predicted() {
+    let table = include_str!("../../../../docs/guide/overload/after-a-stall.csv");
+    let measured = read_measured(table).unwrap();
+    let courses = figures::stall(SEED).unwrap();
+    let (release, width) = figures::stall_release();
+    for (server, name) in [("anteroom", "Anteroom"), ("plain", "plain loop (FIFO)")] {
+        let (_, slots) = measured.iter().find(|(measured, _)| measured == server).unwrap();
+        let predicted = course(&courses, name);
+        let answered: u32 = slots.iter().map(|slot| slot.answered).sum();
+        let ratio = f64::from(answered) / predicted.clients.answered as f64;
+        // A sleep of 20 ms takes up to 21 ms there.
+        assert!((0.85..1.15).contains(&ratio), "{name}: measured {answered}, ratio {ratio}");
+        let after = slots.iter().filter(|slot| (0.0..11.0).contains(&slot.begins));
+        let slot = |slot: &Measured| Slot {
+            came: slot.came.into(),
+            answered: slot.answered.into(),
+            ..Slot::default()
+        };
+        let after: Vec<_> = after.map(slot).collect();
+        let really = figures::recovered_after(&after, width, Duration::ZERO, 0.99, secs(11)).unwrap();
+        let difference = really.abs_diff(recovered(&predicted.clients.slots));
+        assert!(difference <= secs(1), "{name}: {really:?}, release {release:?}");
+    }
+}
+
+#[test]
+fn one_source_that_takes_all_it_can_get_takes_its_share_and_nobody_else_notices() {
+    let courses = figures::flood(SEED).unwrap();
+    let most =
+        |name| course(&courses, name).others.as_ref().unwrap().slots.iter().map(|slot| slot.open).max();
+    // It takes another place while it holds at most 8 times those that are free: 44 and 6.
+    assert_eq!(most("Anteroom"), Some(45));
+    assert_eq!(course(&courses, "Anteroom").clients.success(), 1.0);
+    assert_eq!(most("Anteroom, no share"), Some(50));
+    let flooded = &course(&courses, "plain loop (FIFO)").clients.slots[20];
+    assert_eq!((flooded.answered, flooded.came > 0), (0, true));
+}
+
+#[test]
+fn the_numbers_behind_the_plots_and_their_bytes_are_the_same_again() {
+    let drawn = || plots::goodput(&figures::loads(&[500.0, 2_000.0], SEED).unwrap()).unwrap();
+    assert_eq!(drawn(), drawn());
+    assert!(drawn().contains("Anteroom, order = fifo"));
+}

@@ -17,7 +17,7 @@ use anteroom_listener::PeerAddr;
 pub use self::answer::{Arrived, Counts, Ended, Fate, Place, Taken, Tended, Ticket};
 pub use self::visitor::{Peer, Visitor};
 use crate::admit::{
-    self, Access, Admission, Age, Arrival, Cause, Judge, Judgement, LaneRules, Take, Token, Voice,
+    self, Access, Admission, Age, Arrival, Cause, Judge, Judgement, LaneRules, Take, Token, Turn, Voice,
 };
 use crate::config::{Config, ConfigError, DescriptorBudget};
 use crate::gate::{LOOK_AGAIN_AFTER, Parked, WATCH_AFTER};
@@ -179,9 +179,9 @@ impl Room {
     /// [taken](Self::take).
     #[must_use]
     pub fn next_due(&self) -> Option<Duration> {
-        let watch = self.room.oldest_unwatched().map(|accepted| accepted + WATCH_AFTER);
-        let rates = (0..self.lanes).filter_map(|lane| self.room.rate_allows(lane));
-        let due = rates.chain(self.room.next_due()).chain(watch).min()?;
+        let turns = (0..self.lanes).map(|lane| self.room.turn(lane));
+        let rates = turns.filter_map(|turn| if let Turn::From(then) = turn { Some(then) } else { None });
+        let due = rates.chain(self.room.next_event(WATCH_AFTER)).min()?;
         Some(due.saturating_duration_since(self.start))
     }
 
