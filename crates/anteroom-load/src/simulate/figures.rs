@@ -169,6 +169,10 @@ pub const FLOOD: (u64, u64) = (5, 20);
 /// # Errors
 /// The settings of a policy cannot be meant.
 pub fn flood(seed: u64) -> Result<Vec<Course>, ConfigError> {
+    courses(&flooded(), flood_policies(), seed)
+}
+
+fn flooded() -> Scenario {
     let length = Duration::from_secs(40);
     let clients = Crowd { sources: 50, ..Crowd::poisson(50.0, length) };
     let flooder = Crowd {
@@ -180,7 +184,7 @@ pub fn flood(seed: u64) -> Result<Vec<Course>, ConfigError> {
         wants: Wants::Place,
     };
     let slot = Some(Duration::from_millis(500));
-    courses(&Scenario { slot, ..Scenario::new(vec![clients, flooder], length) }, flood_policies(), seed)
+    Scenario { slot, ..Scenario::new(vec![clients, flooder], length) }
 }
 
 /// A scenario under its name.
@@ -216,6 +220,55 @@ fn cases() -> [Case; 5] {
         ("half the capacity, and 500 at once every 2 s", scenario(vec![crowd(500.0), bursts])),
         ("three fifths, and 10,000 within 0.5 s after a restart", scenario(vec![crowd(600.0), stampede])),
     ]
+}
+
+/// The settings of the waiting room, one changed at a time, in three of the scenarios.
+///
+/// # Errors
+/// The settings of a policy cannot be meant.
+pub fn settings(seed: u64) -> Result<Series<Course>, ConfigError> {
+    let ms = Duration::from_millis;
+    let order = |target, interval, give_up| {
+        let order = Order::Adaptive { target: ms(target), interval: ms(interval), give_up: ms(give_up) };
+        anteroom(|config| config.order = order)
+    };
+    let policies = || {
+        vec![
+            ("the defaults", Policy::Anteroom(Box::default())),
+            ("`target` 300 ms", order(300, 100, 1_000)),
+            ("`target` 600 ms", order(600, 100, 1_000)),
+            ("`interval` 500 ms", order(100, 500, 1_000)),
+            ("`give_up` 300 ms", order(100, 100, 300)),
+            ("`give_up` 600 ms", order(100, 100, 600)),
+            ("`give_up` 2 s", order(100, 100, 2_000)),
+            (
+                "`order` fifo, `max_wait` 500 ms",
+                anteroom(|config| {
+                    config.order = Order::Fifo;
+                    config.max_wait = ms(500);
+                }),
+            ),
+        ]
+    };
+    let [_, overload, mixed, bursts, _] = cases();
+    let run = |(name, scenario): Case| Ok((name, courses(&scenario, policies(), seed)?));
+    [overload, mixed, bursts].into_iter().map(run).collect()
+}
+
+/// The flood against several shares.
+///
+/// # Errors
+/// The settings of a policy cannot be meant.
+pub fn shares(seed: u64) -> Result<Vec<Course>, ConfigError> {
+    let share = |alpha| anteroom(|config| config.share.alpha = alpha);
+    let policies = vec![
+        ("1", share(Some(1))),
+        ("2", share(Some(2))),
+        ("8", share(Some(8))),
+        ("32", share(Some(32))),
+        ("none", share(None)),
+    ];
+    courses(&flooded(), policies, seed)
 }
 
 fn courses(scenario: &Scenario, policies: Vec<Named>, seed: u64) -> Result<Vec<Course>, ConfigError> {

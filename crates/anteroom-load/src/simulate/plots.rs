@@ -206,34 +206,50 @@ fn over_time(
 /// A policy cannot be meant.
 pub fn scenarios(seed: u64) -> io::Result<String> {
     let mut text = String::from(
-        "# Scenarios\n\n50 places for 50 ms each: a capacity of 1,000 clients per second. They wait for one second, \
-         unless it says otherwise.\nWritten by `cargo run --release -p anteroom-load -- simulate`.\n",
+        "# Scenarios\n\n50 places for 50 ms each: a capacity of 1,000 clients per second, who wait for one second \
+         unless it says otherwise.\nTimes are from the coming to the answer. Written by\n\
+         `cargo run --release -p anteroom-load -- simulate docs/guide/overload/after-a-stall.csv`.\n",
     );
     for (name, courses) in figures::table(seed)? {
-        let _infallible = write!(
-            text,
-            "\n## {}\n\n| rule | answered | median | p99 | work for the gone | refused |\n|---|---|---|---|---|---|\n",
-            capitalised(name)
-        );
-        for course in courses {
-            let outcome = whole(&course);
-            let time =
-                |share| outcome.took(share).map_or("-".into(), |took| format!("{} ms", took.as_millis()));
-            let refused: Vec<_> =
-                outcome.refused.iter().map(|(cause, number)| format!("{number} `{cause}`")).collect();
-            let _infallible = writeln!(
-                text,
-                "| {} | {:.1} % | {} | {} | {:.1} % | {} |",
-                course.name,
-                100.0 * outcome.success(),
-                time(0.5),
-                time(0.99),
-                100.0 * outcome.waste(),
-                if refused.is_empty() { "-".to_owned() } else { refused.join(", ") },
-            );
-        }
+        rows(&mut text, &capitalised(name), "rule", &courses);
+    }
+    text.push_str("\n# Settings\n\nOne changed at a time.\n");
+    for (name, courses) in figures::settings(seed)? {
+        rows(&mut text, &capitalised(name), "Anteroom with", &courses);
+    }
+    text.push_str(
+        "\n## One source opens 5,000 per second and holds what it gets; 50 places\n\n\
+         | `alpha` | places that it holds | of the 50 others answered |\n|---|---|---|\n",
+    );
+    for Course { name, clients, others } in figures::shares(seed)? {
+        let held = others.iter().flat_map(|flooder| &flooder.slots).map(|slot| slot.open).max().unwrap_or(0);
+        let _infallible = writeln!(text, "| {name} | {held} | {:.1} % |", 100.0 * clients.success());
     }
     Ok(text)
+}
+
+fn rows(text: &mut String, heading: &str, first: &str, courses: &[Course]) {
+    let _infallible = write!(
+        text,
+        "\n## {heading}\n\n| {first} | answered | median | p99 | work for the gone | refused |\n\
+         |---|---|---|---|---|---|\n"
+    );
+    for course in courses {
+        let outcome = whole(course);
+        let time = |share| outcome.took(share).map_or("-".into(), |took| format!("{} ms", took.as_millis()));
+        let refused: Vec<_> =
+            outcome.refused.iter().map(|(cause, number)| format!("{number} `{cause}`")).collect();
+        let _infallible = writeln!(
+            text,
+            "| {} | {:.1} % | {} | {} | {:.1} % | {} |",
+            course.name,
+            100.0 * outcome.success(),
+            time(0.5),
+            time(0.99),
+            100.0 * outcome.waste(),
+            if refused.is_empty() { "-".to_owned() } else { refused.join(", ") },
+        );
+    }
 }
 
 /// Both crowds of a scenario together.
