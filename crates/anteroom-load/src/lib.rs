@@ -11,5 +11,6 @@ pub mod measure;
 pub mod peer;
 pub mod process;
 pub mod service;
+pub mod simulate;
 pub mod stall;
 pub mod stats;

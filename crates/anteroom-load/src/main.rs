@@ -1,6 +1,9 @@
 //! `anteroom-load after-a-stall CURVE.csv [CLIENTS.csv]`: runs the servers of the comparison through a stall
 //! under the same load and writes the share of new clients that succeed, over time, and what became of each.
 //!
+//! `anteroom-load simulate [CURVE.csv]`: simulates overload and draws the plots of the guide; the curve is one of
+//! `after-a-stall`, which is drawn beside what was simulated. From the workspace's root.
+//!
 //! Owns: the command line.
 //! Never: a measurement of its own. `anteroom-load serve SETUP` is a server of such a run.
 #![forbid(unsafe_code)]
@@ -9,15 +12,24 @@
 use anteroom_load::{
     client::tally,
     service::{self, Loop},
+    simulate,
     stall::{AfterAStall, Curve},
 };
 use std::{
     fs::File,
     io::{self, BufWriter, Write},
+    path::Path,
     time::Duration,
 };
 
-const USAGE: &str = "usage: anteroom-load after-a-stall CURVE.csv [CLIENTS.csv] | anteroom-load serve SETUP";
+const USAGE: &str = "usage: anteroom-load after-a-stall CURVE.csv [CLIENTS.csv] | anteroom-load simulate [CURVE.csv] | \
+                     anteroom-load serve SETUP";
+
+/// Where the guide's plots stand.
+const PLOTS: &str = "docs/guide/overload";
+
+/// Any number does; it must be the same for the same plots.
+const SEED: u64 = 1;
 
 const SLOT: Duration = Duration::from_millis(100);
 
@@ -27,9 +39,19 @@ fn main() -> io::Result<()> {
     match arguments[..] {
         ["serve", setup] => service::serve(setup),
         ["after-a-stall", curve] => after_a_stall(curve, None),
+        ["simulate"] => simulate(None),
+        ["simulate", curve] => simulate(Some(curve)),
         ["after-a-stall", curve, clients] => after_a_stall(curve, Some(clients)),
         _ => Err(io::Error::new(io::ErrorKind::InvalidInput, USAGE)),
     }
+}
+
+fn simulate(curve: Option<&str>) -> io::Result<()> {
+    let measured = curve.map(std::fs::read_to_string).transpose()?;
+    for name in simulate::plots::write_all(Path::new(PLOTS), measured.as_deref(), SEED)? {
+        println!("{PLOTS}/{name}");
+    }
+    Ok(())
 }
 
 fn after_a_stall(curve: &str, clients: Option<&str>) -> io::Result<()> {

@@ -28,6 +28,8 @@ mod gate;
 mod lifecycle;
 mod observe;
 mod server;
+#[cfg(feature = "simulate")]
+pub mod simulate;
 #[cfg(feature = "test-util")]
 pub mod test;
 

@@ -26,13 +26,15 @@ pub use self::open::Gone;
 use self::open::Open;
 pub(crate) use self::open::{CountedBy, OpenKey, Wire};
 pub(crate) use self::port::Port;
+#[cfg(feature = "simulate")]
+pub(crate) use self::takers::LOOK_AGAIN_AFTER;
 use crate::admit::{Access, Age, Arena, Judge, LaneRules, Room, Rules, Voice};
 use crate::config::{AcceptOn, Config, Farewell, Refusal};
 use crate::observe::Notes;
 
 /// A connection may wait this long before anybody watches for its hang-up: most are taken at once,
 /// and watching costs two system calls.
-const WATCH_AFTER: Duration = Duration::from_millis(50);
+pub(crate) const WATCH_AFTER: Duration = Duration::from_millis(50);
 
 /// Entries that are put under watch, or turned away, in one hold of the lock.
 const AT_ONCE: usize = 64;

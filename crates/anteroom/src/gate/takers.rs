@@ -12,7 +12,7 @@ use super::{AT_ONCE, CountedBy, Gate, HandOver, State};
 use crate::admit::{Cause, Stage, Take, Turn};
 
 /// One that has waited longer than this is looked at once more when it is taken.
-const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(1);
+pub(crate) const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(1);
 
 impl Gate {
     /// Ready when somebody can be taken from `lane`, or when its end has come.
