@@ -6,6 +6,7 @@ use std::collections::{BTreeSet, VecDeque};
 
 use super::arena::{Arena, Token};
 use super::line::{Line, Linked};
+use super::moment::Moment;
 use super::order::Law;
 use super::rate::Meter;
 use super::rules::{LaneRules, Rules, WhenFull};
@@ -30,13 +31,46 @@ impl Change {
     }
 }
 
+/// Those who are to be watched, in two orders of arrival: neither may keep the other from it.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Row {
+    Waiting,
+    Back,
+}
+
+impl Row {
+    pub(super) const ALL: [Self; 2] = [Self::Waiting, Self::Back];
+}
+
+/// Whether somebody joined a line in the order in which it is served by its deadlines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ordered {
+    InOrder,
+    OutOfOrder,
+}
+
+/// Compares with the latest of all, not with the last: the last may itself be out of order.
+fn join(latest: &mut Option<Moment>, line: &Line, since: Moment) -> Ordered {
+    match *latest {
+        Some(latest) if line.len() > 0 && since < latest => Ordered::OutOfOrder,
+        _ => {
+            *latest = Some(since);
+            Ordered::InOrder
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Lane {
     own: LaneRules,
     /// Who waits for the service.
     pub(super) waiting: Line,
+    /// The latest time from which a wait counts, of those that have joined `waiting` since it was empty.
+    waiting_latest: Option<Moment>,
     /// Who has not sent its first byte.
     pub(super) silent: Line,
+    /// As `waiting_latest`, of the silent.
+    silent_latest: Option<Moment>,
     /// Sources of which somebody stands back, by the number of places that they have.
     back: BTreeSet<(u32, Token)>,
     /// How many stand back.
@@ -61,7 +95,9 @@ impl Lane {
         Self {
             own,
             waiting: Line::default(),
+            waiting_latest: None,
             silent: Line::default(),
+            silent_latest: None,
             back: BTreeSet::new(),
             back_len: 0,
             back_unwatched: VecDeque::new(),
@@ -156,10 +192,11 @@ impl Lane {
         source.is_none_or(|source| self.sources.open(source) as usize <= free.saturating_mul(alpha as usize))
     }
 
-    /// The first of those who stood back that need not any more.
-    pub(super) fn called_back(&self, rules: &Rules) -> Option<Token> {
+    /// Those who stood back and need not any more: of the source with the fewest places, if it may
+    /// have another.
+    pub(super) fn called_back(&self, rules: &Rules) -> Option<&Line> {
         let &(_, source) = self.back.first()?;
-        self.may_open(rules, Some(source)).then(|| self.sources.back(source)?.oldest()).flatten()
+        self.sources.back(source).filter(|_| self.may_open(rules, Some(source)))
     }
 
     /// Who goes first when somebody has to: of the source with the most places, of those who stand
@@ -171,6 +208,7 @@ impl Lane {
 
     /// Somebody of this source already stands back: who comes after it does, too.
     pub(super) fn stands_back(&self, source: Option<Token>) -> bool {
+        let source = source.filter(|_| self.back_len > 0);
         let back = source.and_then(|source| self.sources.back(source));
         back.is_some_and(|line| line.len() > 0)
     }
@@ -198,18 +236,26 @@ impl Lane {
     pub(super) fn count_open(&mut self, source: Option<Token>, change: Change) {
         self.open = change.apply(self.open);
         let Some(source) = source else { return };
-        let open = self.sources.open(source);
-        let now = u32::try_from(change.apply(open as usize)).unwrap_or(u32::MAX);
-        self.sources.set_open(source, now);
-        if self.back.remove(&(open, source)) {
+        let Some((before, now)) = self.sources.change_open(source, |open| change.apply(open)) else { return };
+        if self.back_len > 0 && self.back.remove(&(before, source)) {
             self.back.insert((now, source));
         }
     }
 
-    /// Puts one behind those who wait.
-    pub(super) fn queue<T: Linked>(&mut self, arena: &mut Arena<T>, token: Token) {
+    /// Puts one behind those who wait, whose wait counts from `since`. Says whether everybody before it
+    /// counts from then or earlier: those who do are in the order of their deadlines.
+    pub(super) fn queue<T: Linked>(&mut self, arena: &mut Arena<T>, token: Token, since: Moment) -> Ordered {
+        let ordered = join(&mut self.waiting_latest, &self.waiting, since);
         self.waiting.push(arena, token);
         self.unwatched = self.unwatched.or(Some(token));
+        ordered
+    }
+
+    /// Puts one behind those who are silent; as [`Lane::queue`].
+    pub(super) fn hush<T: Linked>(&mut self, arena: &mut Arena<T>, token: Token, since: Moment) -> Ordered {
+        let ordered = join(&mut self.silent_latest, &self.silent, since);
+        self.silent.push(arena, token);
+        ordered
     }
 
     /// Takes one out of those who wait.
@@ -220,15 +266,23 @@ impl Lane {
         }
     }
 
-    /// The oldest that nobody watches. It may have gone.
-    pub(super) fn unwatched(&self) -> Option<Token> {
-        self.back_unwatched.front().copied().or(self.unwatched)
+    /// The next of a row that is to be watched. It may have gone.
+    pub(super) fn unwatched(&self, row: Row) -> Option<Token> {
+        match row {
+            Row::Waiting => self.unwatched,
+            Row::Back => self.back_unwatched.front().copied(),
+        }
     }
 
     /// That one is watched from now on, or has gone.
-    pub(super) fn advance_watch<T: Linked>(&mut self, arena: &Arena<T>) {
-        if self.back_unwatched.pop_front().is_none() {
-            self.unwatched = self.unwatched.and_then(|token| Line::newer_than(arena, token));
+    pub(super) fn advance_watch<T: Linked>(&mut self, arena: &Arena<T>, row: Row) {
+        match row {
+            Row::Waiting => {
+                self.unwatched = self.unwatched.and_then(|token| Line::newer_than(arena, token));
+            }
+            Row::Back => {
+                self.back_unwatched.pop_front();
+            }
         }
     }
 }

@@ -90,8 +90,9 @@ struct Source {
     /// Of those that wait, the ones that stand back because this source has its share of the open places.
     back: Line,
     meter: Meter,
-    /// Among those that hold nothing and are remembered for their rate.
+    /// In [`Sources::idle`].
     links: Links,
+    is_listed: bool,
 }
 
 impl Linked for Source {
@@ -108,8 +109,11 @@ impl Linked for Source {
 pub(crate) struct Sources {
     by_key: HashMap<SourceKey, Token>,
     sources: Arena<Source>,
-    /// Who holds nothing, in the order in which they gave back their last.
+    /// Who held nothing when it was listed, in that order. Some may hold something again: whoever comes
+    /// and goes need not be listed anew each time.
     idle: Line,
+    /// Sources that hold something.
+    holding: usize,
     /// The one that was found last.
     last: Option<(SourceKey, Token)>,
     most: usize,
@@ -117,12 +121,19 @@ pub(crate) struct Sources {
 
 impl Sources {
     pub(crate) fn new(most: usize) -> Self {
-        Self { by_key: HashMap::new(), sources: Arena::new(), idle: Line::default(), last: None, most }
+        Self {
+            by_key: HashMap::new(),
+            sources: Arena::new(),
+            idle: Line::default(),
+            holding: 0,
+            last: None,
+            most,
+        }
     }
 
     /// Sources that hold something.
     pub(crate) fn len(&self) -> usize {
-        self.sources.len() - self.idle.len()
+        self.holding
     }
 
     pub(crate) fn find(&mut self, key: SourceKey) -> Option<Token> {
@@ -146,10 +157,15 @@ impl Sources {
         self.sources.get(source).map_or(0, |source| source.open)
     }
 
-    pub(crate) fn set_open(&mut self, source: Token, open: u32) {
-        if let Some(source) = self.sources.get_mut(source) {
-            source.open = open;
-        }
+    /// Changes the number of open places of a source. Gives what it was, and what it is now.
+    pub(crate) fn change_open(
+        &mut self,
+        source: Token,
+        change: impl Fn(usize) -> usize,
+    ) -> Option<(u32, u32)> {
+        let source = self.sources.get_mut(source)?;
+        let now = u32::try_from(change(source.open as usize)).unwrap_or(u32::MAX);
+        Some((std::mem::replace(&mut source.open, now), now))
     }
 
     /// Who stands back, of a source.
@@ -178,10 +194,8 @@ impl Sources {
             Some(token) => token,
             None => self.enter(key, at)?,
         };
-        if self.held(token) == 0 {
-            self.idle.unlink(&mut self.sources, token);
-        }
         let source = self.sources.get_mut(token)?;
+        self.holding += usize::from(source.held == 0);
         source.held = source.held.saturating_add(1);
         if let Some(rate) = rate {
             source.meter.pass(rate, at);
@@ -194,20 +208,25 @@ impl Sources {
         let Some(source) = self.sources.get_mut(token) else { return };
         debug_assert!(source.held > 0, "a source gave back what it did not hold");
         source.held = source.held.saturating_sub(1);
-        if source.held == 0 {
+        if source.held > 0 {
+            return;
+        }
+        self.holding -= 1;
+        if !std::mem::replace(&mut source.is_listed, true) {
             self.idle.push(&mut self.sources, token);
-            if self.idle.len() > REMEMBERED {
-                self.forget_some(at());
-            }
+        }
+        if self.idle.len() > REMEMBERED {
+            self.forget_some(at());
         }
     }
 
-    /// A source that holds nothing yet, among the idle.
+    /// A source that holds nothing yet.
     fn enter(&mut self, key: SourceKey, at: u64) -> Option<Token> {
-        if self.sources.len() >= self.most {
-            self.forget(self.idle.oldest()?);
-        }
         self.forget_some(at);
+        while self.sources.len() >= self.most {
+            let oldest = self.idle.oldest()?;
+            self.unlist(oldest);
+        }
         let source = Source {
             key,
             held: 0,
@@ -215,10 +234,10 @@ impl Sources {
             back: Line::default(),
             meter: Meter::default(),
             links: Links::default(),
+            is_listed: false,
         };
         let token = self.sources.insert(source);
         self.by_key.insert(key, token);
-        self.idle.push(&mut self.sources, token);
         Some(token)
     }
 
@@ -226,17 +245,24 @@ impl Sources {
     fn forget_some(&mut self, at: u64) {
         for _ in 0..2 {
             let oldest = self.idle.oldest().filter(|_| self.idle.len() > REMEMBERED);
-            let blank = oldest
-                .filter(|&oldest| self.sources.get(oldest).is_some_and(|source| source.meter.is_blank(at)));
-            let Some(blank) = blank else { return };
-            self.forget(blank);
+            let Some(oldest) = oldest else { return };
+            let matters = |source: &Source| source.held == 0 && !source.meter.is_blank(at);
+            if self.sources.get(oldest).is_some_and(matters) {
+                return;
+            }
+            self.unlist(oldest);
         }
     }
 
-    fn forget(&mut self, token: Token) {
+    /// Takes one from the list, and forgets it unless it holds something.
+    fn unlist(&mut self, token: Token) {
         self.idle.unlink(&mut self.sources, token);
-        if let Some(source) = self.sources.remove(token) {
-            self.by_key.remove(&source.key);
+        let Some(source) = self.sources.get_mut(token) else { return };
+        source.is_listed = false;
+        if source.held == 0 {
+            let key = source.key;
+            self.sources.remove(token);
+            self.by_key.remove(&key);
         }
     }
 }
@@ -282,7 +308,8 @@ mod tests {
         let mut sources = Sources::new(9);
         let token = hold(&mut sources, 1, Some(&rate), 0).unwrap();
         sources.let_go(token, || 0);
-        assert!(!sources.is_free(sources.find(key(1)).unwrap(), &rate, SECOND / 2));
+        assert_eq!(sources.find(key(1)), Some(token));
+        assert!(!sources.is_free(token, &rate, SECOND / 2));
         assert!(sources.is_free(token, &rate, SECOND));
         let mut sources = Sources::new(10_000);
         for number in 0..5_000 {

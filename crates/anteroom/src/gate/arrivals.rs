@@ -15,7 +15,7 @@ use super::farewell::{Bidden, FAREWELL_BIT};
 use super::register::OPEN_BIT;
 use super::{AT_ONCE, Gate, Newcomer, Parked, Policy, State, WATCH_AFTER};
 use crate::admit::{Admission, Arrival, Cause, Death, Judgement, Room, Rules, Stage, Token, Turn};
-use crate::config::Refusal;
+use crate::config::{AcceptOn, Refusal};
 use crate::observe::Note;
 
 /// How long one that was handed out may stay unread before it is taken for silent.
@@ -27,7 +27,8 @@ impl State {
         let Self { room, doors, .. } = self;
         let door = doors.get_mut(lane)?;
         if room.can_take(lane, now) {
-            return door.wake_from(Asleep::Arrival);
+            // Those who slept for a place may have waited for one that the others could not have.
+            return door.wake_from(Asleep::Arrival).or_else(|| door.wake_from(Asleep::Place));
         }
         if door.is_closed() && room.standing_in(lane) == 0 {
             return door.close();
@@ -270,19 +271,32 @@ impl Gate {
     /// become free: the acceptor does so from outside, because a worker that wakes a task and then
     /// blocks keeps that task to itself.
     pub(crate) fn relay(&self, now: Instant) {
+        if !self.to_relay.swap(false, Ordering::AcqRel) {
+            return;
+        }
         let wakers: Vec<Waker> = {
             let mut state = self.lock();
             let State { room, doors, .. } = &mut *state;
             let place = |lane| room.can_take(lane, now);
-            doors
-                .iter_mut()
-                .enumerate()
-                .filter_map(|(lane, door)| {
-                    door.answer().or_else(|| place(lane).then(|| door.wake_from(Asleep::Place)).flatten())
-                })
-                .collect()
+            let wakers = doors.iter_mut().enumerate().filter_map(|(lane, door)| {
+                door.answer().or_else(|| place(lane).then(|| door.wake_from(Asleep::Place)).flatten())
+            });
+            let wakers = wakers.collect();
+            if state.next_by_rate().is_some() {
+                self.to_relay.store(true, Ordering::Release);
+            }
+            wakers
         };
         wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// The acceptor is to see which takers it has to wake.
+    pub(super) fn ask_to_relay(&self) {
+        self.to_relay.store(true, Ordering::Release);
+        match self.accept_on {
+            AcceptOn::Thread => self.wake_acceptor(),
+            AcceptOn::Task => self.relay(Instant::now()),
+        }
     }
 
     /// No more arrivals: takers see the end when they have taken everybody.

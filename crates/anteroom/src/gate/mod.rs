@@ -75,6 +75,8 @@ pub(crate) struct Gate {
     farewells: Farewells,
     notes: Arc<Notes>,
     accept_on: AcceptOn,
+    /// A taker that sleeps may have to be woken by the acceptor.
+    to_relay: AtomicBool,
     /// Somebody waits for the last place to be given back.
     ending: AtomicBool,
     /// The acceptor has left connections in the kernel, and waits for room. Written under the lock.
@@ -159,6 +161,7 @@ impl Gate {
             farewells: Farewells::default(),
             notes,
             accept_on,
+            to_relay: AtomicBool::new(false),
             ending: AtomicBool::new(false),
             holding_back: AtomicBool::new(false),
             abandoned: AtomicBool::new(false),

@@ -14,7 +14,6 @@ use super::door::{Asleep, Door};
 use super::open::{CountedBy, Cut, Gone, Open, OpenKey, Wire};
 use super::{Gate, State};
 use crate::admit::{Cause, Token};
-use crate::config::AcceptOn;
 use crate::observe::{Ending, Ledger, Note};
 
 /// Tokens of open connections in the epoll set carry this bit, those of waiting ones do not.
@@ -109,10 +108,8 @@ impl Gate {
 
     /// A place is free, and wanted or not.
     fn offer_place(&self, wanted: bool) {
-        match (wanted, self.accept_on) {
-            (true, AcceptOn::Thread) => self.wake_acceptor(),
-            (true, AcceptOn::Task) => self.relay(Instant::now()),
-            (false, _) => {}
+        if wanted {
+            self.ask_to_relay();
         }
         self.tell_room();
     }

@@ -10,7 +10,6 @@ use super::door::{Asleep, Door, Doorstep};
 use super::open::Open;
 use super::{AT_ONCE, CountedBy, Gate, HandOver, State};
 use crate::admit::{Cause, Stage, Take, Turn};
-use crate::config::AcceptOn;
 
 /// One that has waited longer than this is looked at once more when it is taken.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(1);
@@ -32,6 +31,7 @@ impl Gate {
         door.sleep(cx.waker(), if somebody_waits { Asleep::Place } else { Asleep::Arrival });
         if turn != Turn::NotYet {
             // It is the acceptor who keeps time.
+            self.to_relay.store(true, Ordering::Release);
             self.wake_acceptor();
         }
         Poll::Pending
@@ -127,9 +127,6 @@ impl Gate {
         if let Some(door) = self.lock().doors.get_mut(lane) {
             door.ring();
         }
-        match self.accept_on {
-            AcceptOn::Thread => self.wake_acceptor(),
-            AcceptOn::Task => self.relay(Instant::now()),
-        }
+        self.ask_to_relay();
     }
 }

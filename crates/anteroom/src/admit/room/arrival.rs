@@ -9,7 +9,7 @@ use std::time::Instant;
 use super::{Admission, Arrival, Entry, Room, Standing, Voice};
 use crate::admit::arena::Token;
 use crate::admit::cause::Cause;
-use crate::admit::lane::Lane;
+use crate::admit::lane::{Lane, Ordered};
 use crate::admit::line::Links;
 use crate::admit::moment::Moment;
 use crate::admit::prefix::SourceKey;
@@ -38,7 +38,7 @@ impl<T> Room<T> {
             links: Links::default(),
             lane: u32::try_from(lane).unwrap_or(u32::MAX),
             standing,
-            is_special: patience.is_some() || !self.is_in_order(lane, standing, since),
+            is_special: false,
             is_watched: standing == Standing::Silent,
             item,
         };
@@ -57,12 +57,9 @@ impl<T> Room<T> {
         if let Some(lane) = self.lanes.get_mut(lane) {
             entry.source = key.and_then(|key| lane.sources.hold(key, known, rate.as_ref(), at));
         }
-        let (special, source) = (entry.is_special, entry.source);
+        let source = entry.source;
         let token = self.entries.insert(entry);
-        if special {
-            self.special.insert((due, token));
-        }
-        self.stand(lane, standing, token);
+        self.stand(token);
         if standing == Standing::Waits && self.lanes.get(lane).is_some_and(|lane| lane.stands_back(source)) {
             self.stand_back(token);
         }
@@ -147,21 +144,18 @@ impl<T> Room<T> {
         Some(budget.saturating_sub(held).saturating_sub(set_aside))
     }
 
-    /// Whether whoever stands last there is older: then the line is in the order of its deadlines.
-    fn is_in_order(&self, lane: usize, standing: Standing, since: Moment) -> bool {
-        let line = self.lanes.get(lane).map(|lane| match standing {
-            Standing::Silent => &lane.silent,
-            Standing::Waits | Standing::Back => &lane.waiting,
-        });
-        let newest = line.and_then(|line| self.entries.get(line.newest()?));
-        newest.is_none_or(|newest| newest.since <= since)
-    }
-
-    fn stand(&mut self, lane: usize, standing: Standing, token: Token) {
-        let Some(lane) = self.lanes.get_mut(lane) else { return };
-        match standing {
-            Standing::Silent => lane.silent.push(&mut self.entries, token),
-            Standing::Waits | Standing::Back => lane.queue(&mut self.entries, token),
+    /// Puts one behind those who stand where it is to stand, and marks it if its place there does not
+    /// tell its deadline.
+    fn stand(&mut self, token: Token) {
+        let Some(entry) = self.entries.get(token) else { return };
+        let (standing, since, patience) = (entry.standing, entry.since, entry.patience);
+        let Some(lane) = self.lanes.get_mut(entry.lane as usize) else { return };
+        let ordered = match standing {
+            Standing::Silent => lane.hush(&mut self.entries, token, since),
+            Standing::Waits | Standing::Back => lane.queue(&mut self.entries, token, since),
+        };
+        if ordered == Ordered::OutOfOrder || patience.is_some() {
+            self.mark(token);
         }
     }
 
@@ -172,11 +166,9 @@ impl<T> Room<T> {
             return;
         };
         entry.standing = Standing::Back;
-        if !std::mem::replace(&mut entry.is_special, true) {
-            self.special.insert((entry.due(&self.rules).0, token));
-        }
         lane.unqueue(&mut self.entries, token);
         lane.put_back(&mut self.entries, token, source);
+        self.mark(token);
     }
 
     pub(crate) fn is_silent(&self, token: Token) -> bool {
@@ -202,17 +194,13 @@ impl<T> Room<T> {
 
     /// From silent to waiting.
     pub(super) fn stand_up(&mut self, token: Token, now: Moment) {
+        self.unmark(token);
         let Some(entry) = self.entries.get_mut(token) else { return };
-        if entry.is_special {
-            self.special.remove(&(entry.due(&self.rules).0, token));
-        }
         entry.standing = Standing::Waits;
         entry.since = now;
-        entry.is_special = false;
-        let lane = entry.lane as usize;
-        if let Some(lane) = self.lanes.get_mut(lane) {
+        if let Some(lane) = self.lanes.get_mut(entry.lane as usize) {
             lane.silent.unlink(&mut self.entries, token);
-            lane.queue(&mut self.entries, token);
         }
+        self.stand(token);
     }
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::Room;
 use crate::admit::arena::Token;
 use crate::admit::cause::Cause;
-use crate::admit::lane::Lane;
+use crate::admit::lane::{Lane, Row};
 use crate::admit::moment::Moment;
 
 impl<T> Room<T> {
@@ -21,13 +21,10 @@ impl<T> Room<T> {
 
     /// The peer has closed after sending: past `patience` it is refused as probably left.
     pub(crate) fn lose_patience(&mut self, token: Token, patience: Duration) {
+        self.unmark(token);
         let Some(entry) = self.entries.get_mut(token) else { return };
-        if entry.is_special {
-            self.special.remove(&(entry.due(&self.rules).0, token));
-        }
         entry.patience = Some(patience);
-        entry.is_special = true;
-        self.special.insert((entry.due(&self.rules).0, token));
+        self.mark(token);
     }
 
     /// One whose time is over at `now`; call until `None`.
@@ -55,7 +52,7 @@ impl<T> Room<T> {
     }
 
     /// Who is the first of a lane to be refused, when, and for what; but for the special ones.
-    fn first_due(&self, lane: &Lane) -> Option<(Moment, Token, Cause)> {
+    pub(super) fn first_due(&self, lane: &Lane) -> Option<(Moment, Token, Cause)> {
         let head = |token: Token| {
             let entry = self.entries.get(token)?;
             let (due, cause) = entry.due(&self.rules);
@@ -83,20 +80,13 @@ impl<T> Room<T> {
         let mut first = self.special.first().map(|&(due, _)| due);
         for lane in &self.lanes {
             let due = self.first_due(lane).map(|(due, ..)| due);
-            let unwatched = lane.unwatched().map(|token| {
+            let [waiting, back] = Row::ALL.map(|row| {
                 // One that has gone is to be forgotten at once.
-                self.entries.get(token).map_or(self.epoch.start, |entry| entry.accepted.after(watch_after))
+                let unwatched = self.entries.get(lane.unwatched(row)?);
+                Some(unwatched.map_or(self.epoch.start, |entry| entry.accepted.after(watch_after)))
             });
-            first = [first, due, unwatched].into_iter().flatten().min();
+            first = [first, due, waiting, back].into_iter().flatten().min();
         }
-        self.epoch.instant(first?)
-    }
-
-    /// When [`Room::overdue`] will have something.
-    #[cfg(test)]
-    pub(crate) fn next_due(&self) -> Option<Instant> {
-        let due = self.lanes.iter().filter_map(|lane| self.first_due(lane)).map(|(due, ..)| due);
-        let first = due.chain(self.special.first().map(|&(due, _)| due)).min();
         self.epoch.instant(first?)
     }
 
@@ -111,19 +101,27 @@ impl<T> Room<T> {
     /// counts as watched from now on. Call until `None`. The silent are watched from the beginning.
     pub(crate) fn next_to_watch(&mut self, accepted_by: Instant) -> Option<(Token, &T)> {
         let accepted_by = self.epoch.moment(accepted_by);
-        for lane in &mut self.lanes {
-            while let Some(token) = lane.unwatched() {
-                let unwatched = self.entries.get(token).filter(|entry| !entry.is_watched);
-                if unwatched.is_some_and(|entry| entry.accepted > accepted_by) {
-                    break;
-                }
-                let is_there = unwatched.is_some();
-                lane.advance_watch(&self.entries);
-                if is_there {
-                    let entry = self.entries.get_mut(token)?;
-                    entry.is_watched = true;
-                    return Some((token, &entry.item));
-                }
+        let token = (0..self.lanes.len())
+            .flat_map(|lane| Row::ALL.map(|row| (lane, row)))
+            .find_map(|(lane, row)| self.unwatched(lane, row, accepted_by))?;
+        let entry = self.entries.get_mut(token)?;
+        entry.is_watched = true;
+        Some((token, &entry.item))
+    }
+
+    /// The first of a row who was accepted by then and is not watched; those before it who have gone, or
+    /// are watched already, are passed over for good.
+    fn unwatched(&mut self, lane: usize, row: Row, accepted_by: Moment) -> Option<Token> {
+        let lane = self.lanes.get_mut(lane)?;
+        while let Some(token) = lane.unwatched(row) {
+            let unwatched = self.entries.get(token).filter(|entry| !entry.is_watched);
+            if unwatched.is_some_and(|entry| entry.accepted > accepted_by) {
+                return None;
+            }
+            let found = unwatched.map(|_| token);
+            lane.advance_watch(&self.entries, row);
+            if found.is_some() {
+                return found;
             }
         }
         None

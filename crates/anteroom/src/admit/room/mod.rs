@@ -261,11 +261,9 @@ impl<T> Room<T> {
     }
 
     fn remove(&mut self, token: Token) -> Option<Entry<T>> {
+        self.unmark(token);
         let entry = self.entries.get(token)?;
         let (lane, standing, source) = (entry.lane as usize, entry.standing, entry.source);
-        if entry.is_special {
-            self.special.remove(&(entry.due(&self.rules).0, token));
-        }
         if let Some(lane) = self.lanes.get_mut(lane) {
             match standing {
                 Standing::Waits => lane.unqueue(&mut self.entries, token),
@@ -281,7 +279,21 @@ impl<T> Room<T> {
         }
         self.entries.remove(token)
     }
+
+    /// From now on its deadline is looked up, not read off its place in its line.
+    fn mark(&mut self, token: Token) {
+        let Some(entry) = self.entries.get_mut(token) else { return };
+        entry.is_special = true;
+        self.special.insert((entry.due(&self.rules).0, token));
+    }
+
+    /// The inverse of [`Room::mark`]; to be called before anything changes on which the deadline depends.
+    fn unmark(&mut self, token: Token) {
+        let Some(entry) = self.entries.get_mut(token).filter(|entry| entry.is_special) else { return };
+        entry.is_special = false;
+        self.special.remove(&(entry.due(&self.rules).0, token));
+    }
 }
 
-#[cfg(any())]
+#[cfg(test)]
 mod tests;

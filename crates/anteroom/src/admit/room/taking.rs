@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use super::{Place, Room, Take};
 use crate::admit::arena::Token;
 use crate::admit::lane::Change;
+use crate::admit::line::Line;
 
 /// When somebody can be handed out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,20 +75,29 @@ impl<T> Room<T> {
         Take::Ready { item: entry.item, place, is_watched: entry.is_watched }
     }
 
-    /// Who is to go in next. Those whose source has its share of the places stand back, each once.
+    /// Who is to go in next. Those whose source has its share of the places stand back, each once, and
+    /// so does who comes after them from the same source.
     fn next(&mut self, lane: usize) -> Option<Token> {
         loop {
             let of = self.lanes.get(lane)?;
-            if let Some(token) = of.called_back(&self.rules) {
-                return Some(token);
-            }
-            let token = if of.law.is_newest_first() { of.waiting.newest() } else { of.waiting.oldest() }?;
+            let newest_first = of.law.is_newest_first();
+            let end = |line: &Line| if newest_first { line.newest() } else { line.oldest() };
+            let called_back = of.called_back(&self.rules).and_then(end);
+            let Some(token) = end(&of.waiting) else { return called_back };
             let source = self.entries.get(token)?.source;
-            if of.may_open(&self.rules, source) {
-                return Some(token);
+            if of.may_open(&self.rules, source) && !of.stands_back(source) {
+                return called_back.filter(|&back| self.goes_before(back, token, lane)).or(Some(token));
             }
             self.stand_back(token);
         }
+    }
+
+    /// Whether one who is called back goes before the first who waits. If it always did, a source that
+    /// has its share and keeps coming would have every place that it gives back, and others none.
+    fn goes_before(&self, back: Token, waits: Token, lane: usize) -> bool {
+        let since = |token| self.entries.get(token).map(|entry| entry.since);
+        let newest_first = self.lanes.get(lane).is_some_and(|lane| lane.law.is_newest_first());
+        if newest_first { since(back) > since(waits) } else { since(back) <= since(waits) }
     }
 
     /// Takes a place of `lane` for somebody who did not wait.
