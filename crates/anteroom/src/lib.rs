@@ -48,7 +48,7 @@ pub use crate::connection::{Connection, Draining, End, Info, PeerGone, Permit, R
 pub use crate::gate::Gone;
 pub use crate::lifecycle::{AcceptError, Exhausted, Handle, ServeError, StartError, Stopped};
 pub use crate::observe::{
-    Accepting, DeadOnArrival, Deaths, Distribution, ListenerSnapshot, Phase, Refused, Report, Served,
-    Snapshot,
+    Accepting, DeadOnArrival, Deaths, Distribution, LaneSnapshot, ListenerSnapshot, Phase, Refused, Report,
+    Served, Snapshot,
 };
 pub use crate::server::{Incoming, IncomingBuilder, Lane, Server, ServerBuilder, ServiceFn, service_fn};

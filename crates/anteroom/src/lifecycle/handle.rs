@@ -262,6 +262,7 @@ impl Core {
             farewells: occupancy.farewells,
             sources: occupancy.sources,
             oldest_wait: occupancy.oldest.map(|handshake| now.saturating_duration_since(handshake)),
+            lanes: self.gate.lanes(),
             listeners,
             report,
             events_lost: self.gate.notes().lost(),
