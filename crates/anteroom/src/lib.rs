@@ -11,8 +11,10 @@
 //! - [`Handle`] shows what is going on, pauses, and drains.
 //!
 //! # Bounds
-//! One thread accepts for any number of listeners, a second one publishes. At most
-//! [`Config::max_waiting`] connections wait and [`Config::max_connections`] are handed out.
+//! One thread accepts for any number of listeners, a second one publishes. In each lane (a service, or
+//! an `Incoming`) at most [`Config::max_connections`] are handed out, [`Config::max_waiting`] wait for
+//! whom no place is free, and [`FirstByte::max_silent`] are silent; all lanes together hold no more
+//! sockets than [`Config::descriptors`] says.
 //!
 //! # Platform
 //! Linux first. Elsewhere on Unix it serves with what the platform tells; what it does not tell is
