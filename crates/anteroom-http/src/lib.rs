@@ -7,6 +7,8 @@
 //!   [`anteroom::Server`]: deadlines for headers and idle connections, and a drain that lets every
 //!   connection finish what it has begun.
 //!
+//! [`unavailable`] lets the refused read a `503` instead of a reset.
+//!
 //! Owns what is HTTP's. Never accepts and never decides who waits: that is the core's.
 //!
 //! # Examples
@@ -47,6 +49,7 @@ mod listener;
 mod pace;
 mod requests;
 mod serving;
+mod unavailable;
 mod watched;
 
 use anteroom::{Config, HalfClose};
@@ -55,9 +58,21 @@ pub use crate::error::ConnectionError;
 pub use crate::http::{Http, Serving};
 #[cfg(feature = "axum")]
 pub use crate::listener::{HttpListener, PeerAddress, WithConnectInfo, bind};
+pub use crate::unavailable::unavailable;
 
 /// The core's defaults with HTTP's answer to one question: a peer that closed its side before it was
 /// served has left. HTTP clients do not half-close, and TCP cannot tell those that would.
+///
+/// The other questions have no one answer for HTTP, and keep the core's:
+///
+/// - [`first_byte`](Config::first_byte) stays off, although HTTP clients speak first. Browsers and
+///   connection pools connect ahead and are silent until they need the connection: the stage would
+///   reset it at its deadline, possibly under a request that is on its way, and a drain would wait
+///   that long for those who are silent. [`Http`] gives silent clients ten seconds of its own, and
+///   ends them with a close. Where every place counts, or behind [`bind`], which has no such deadline,
+///   set it: `config.first_byte = Some(FirstByte::within(Duration::from_secs(10)))`.
+/// - [`refusal`](Config::refusal) stays a reset, which every client understands, also one that speaks
+///   TLS or HTTP/2. [`unavailable`] is the answer for HTTP/1.
 #[must_use]
 pub fn config() -> Config {
     let mut config = Config::default();

@@ -11,8 +11,10 @@
 //! - [`Handle`] shows what is going on, pauses, and drains.
 //!
 //! # Bounds
-//! One thread accepts for any number of listeners, a second one publishes. At most
-//! [`Config::max_waiting`] connections wait and [`Config::max_connections`] are handed out.
+//! One thread accepts for any number of listeners, a second one publishes. In each lane (a service, or
+//! an `Incoming`) at most [`Config::max_connections`] are handed out, [`Config::max_waiting`] wait for
+//! whom no place is free, and [`FirstByte::max_silent`] are silent; all lanes together hold no more
+//! sockets than [`Config::descriptors`] says.
 //!
 //! # Platform
 //! Linux first. Elsewhere on Unix it serves with what the platform tells; what it does not tell is
@@ -50,7 +52,7 @@ pub use crate::connection::{Connection, Draining, End, Info, PeerGone, Permit, R
 pub use crate::gate::Gone;
 pub use crate::lifecycle::{AcceptError, Exhausted, Handle, ServeError, StartError, Stopped};
 pub use crate::observe::{
-    Accepting, DeadOnArrival, Deaths, Distribution, ListenerSnapshot, Phase, Refused, Report, Served,
-    Snapshot,
+    Accepting, DeadOnArrival, Deaths, Distribution, LaneSnapshot, ListenerSnapshot, Phase, Refused, Report,
+    Served, Snapshot,
 };
 pub use crate::server::{Incoming, IncomingBuilder, Lane, Server, ServerBuilder, ServiceFn, service_fn};

@@ -10,4 +10,5 @@ mod drop_in;
 mod facts;
 mod gone;
 mod http2;
+mod unavailable;
 mod upgrade;

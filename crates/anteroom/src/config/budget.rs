@@ -1,8 +1,13 @@
 //! How many of the process's descriptors the server may use.
 
-/// How many sockets a server may hold at the same time, in all lanes and stages together. Past it, who
-/// has waited longest is refused as [`Cause::Resources`](crate::Cause::Resources), or the newcomer
-/// where nobody waits: so that `accept`, files and other connections of the process do not fail.
+/// How many sockets a server may hold at the same time, in all lanes and stages together, so that
+/// `accept`, files and other connections of the process do not fail. Past it somebody of the newcomer's
+/// own lane is refused as [`Cause::Resources`](crate::Cause::Resources): who has been silent longest, or
+/// who has waited longest, or the newcomer where nobody waits.
+///
+/// It is worked out once, at the start. Servers of one process do not know of each other: give each a
+/// [`Fixed`](Self::Fixed) number. Of a server with [`Refusal::Reply`](crate::Refusal::Reply), up to a
+/// quarter is kept for the [`Farewell`](crate::Farewell).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]

@@ -66,11 +66,14 @@ pub struct Config {
     /// asked.
     pub deny: Vec<Prefix>,
     /// How fast the connections of one lane are handed out (default: as fast as they are taken). The
-    /// others wait. What comes due within 5 ms may be handed out at once.
+    /// others wait. What comes due within 5 ms may be handed out at once. A ramp is counted from the start
+    /// of the server, also when the rate is set later.
     pub accept_rate: Option<Rate>,
     /// Refuses some at random before the room is full (default: nobody).
     pub refuse_early: Option<EarlyRefusal>,
-    /// Holds connections outside the service until they send something (default: no).
+    /// Holds connections outside the service until they send something (default: no). A drain waits for
+    /// those who are silent until their deadline, or its own. Where the platform cannot watch sockets
+    /// (outside Linux) nobody is held.
     pub first_byte: Option<FirstByte>,
     /// How many sockets the server may hold (default: what `RLIMIT_NOFILE` leaves).
     pub descriptors: DescriptorBudget,

@@ -30,7 +30,7 @@ pub(crate) use self::port::Port;
 pub(crate) use self::takers::LOOK_AGAIN_AFTER;
 use crate::admit::{Access, Age, Arena, Judge, LaneRules, Room, Rules, Voice};
 use crate::config::{AcceptOn, Config, Farewell, Refusal};
-use crate::observe::Notes;
+use crate::observe::{LaneSnapshot, Notes};
 
 /// A connection may wait this long before anybody watches for its hang-up: most are taken at once,
 /// and watching costs two system calls.
@@ -204,6 +204,19 @@ impl Gate {
             sources: state.room.sources(),
             oldest: state.room.oldest(),
         }
+    }
+
+    /// Each lane at this moment.
+    pub(crate) fn lanes(&self) -> Vec<LaneSnapshot> {
+        let state = self.lock();
+        let room = &state.room;
+        let lanes = (0..state.doors.len()).map(|lane| LaneSnapshot {
+            open: room.open_in(lane),
+            waiting: room.waiting_in(lane),
+            silent: room.standing_in(lane) - room.waiting_in(lane),
+            newest_first: room.is_newest_first(lane),
+        });
+        lanes.collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -104,7 +104,8 @@ impl Handle {
 
     /// Changes settings while the server runs, all of them in one step: whoever is accepted after the
     /// return is dealt with by the new ones. Connections are lost by no change: who waits or is served
-    /// beyond a bound that has become smaller stays, and nobody follows.
+    /// beyond a bound that has become smaller stays, and nobody follows. Only deadlines hold for those who
+    /// wait already. What a [`Lane`](crate::Lane) has of its own stays as it is.
     ///
     /// Two changes at the same time come one after the other; `change` may not call this again.
     ///
@@ -262,6 +263,7 @@ impl Core {
             farewells: occupancy.farewells,
             sources: occupancy.sources,
             oldest_wait: occupancy.oldest.map(|handshake| now.saturating_duration_since(handshake)),
+            lanes: self.gate.lanes(),
             listeners,
             report,
             events_lost: self.gate.notes().lost(),

@@ -17,5 +17,5 @@ pub(crate) use ledger::{Ending, Ledger};
 pub(crate) use note::{Note, Notes};
 pub use report::{DeadOnArrival, Deaths, Refused, Report, Served};
 pub(crate) use snapshot::distribution;
-pub use snapshot::{Accepting, Distribution, ListenerSnapshot, Phase, Snapshot};
+pub use snapshot::{Accepting, Distribution, LaneSnapshot, ListenerSnapshot, Phase, Snapshot};
 pub(crate) use watch::{Subject, start as start_watch};

@@ -15,7 +15,7 @@ use metrics::{
 
 use super::ledger::{Ledger, empty_copy};
 use super::report::Deaths;
-use super::snapshot::{ListenerSnapshot, Snapshot};
+use super::snapshot::{LaneSnapshot, ListenerSnapshot, Snapshot};
 use crate::admit::Cause;
 
 /// Where the recorder stands: another one has been told nothing yet.
@@ -42,6 +42,10 @@ impl Publisher {
         }
         describe();
         gauge!("anteroom_oldest_wait_seconds").set(snapshot.oldest_wait.unwrap_or_default().as_secs_f64());
+        room(snapshot);
+        for (number, lane) in snapshot.lanes.iter().enumerate() {
+            order(number, *lane);
+        }
         counter!("anteroom_events_lost_total").increment(growth(&mut self.events_lost, snapshot.events_lost));
         for ((listener, ledger), published) in snapshot.listeners.iter().zip(ledgers).zip(&mut self.listeners)
         {
@@ -157,6 +161,19 @@ fn recorder_address() -> RecorderAddress {
     with_recorder(|recorder| ptr::from_ref(recorder).cast())
 }
 
+fn room(snapshot: &Snapshot) {
+    #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
+    gauge!("anteroom_silent_connections").set(snapshot.silent as f64);
+    #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
+    gauge!("anteroom_farewell_connections").set(snapshot.farewells as f64);
+    #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
+    gauge!("anteroom_sources").set(snapshot.sources as f64);
+}
+
+fn order(number: usize, lane: LaneSnapshot) {
+    gauge!("anteroom_newest_first", "lane" => number.to_string()).set(u8::from(lane.newest_first));
+}
+
 fn under_way(listener: &ListenerSnapshot) {
     let name = &listener.name;
     #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
@@ -220,6 +237,25 @@ fn describe() {
         Unit::Seconds,
         "Age of the oldest waiting connection since its handshake."
     );
+    describe_gauge!(
+        "anteroom_silent_connections",
+        Unit::Count,
+        "Connections that have not sent their first byte, outside the service."
+    );
+    describe_gauge!(
+        "anteroom_farewell_connections",
+        Unit::Count,
+        "Refused connections that are reading their reply."
+    );
+    describe_gauge!(
+        "anteroom_sources",
+        Unit::Count,
+        "Sources that hold a connection, in each lane by itself."
+    );
+    describe_gauge!(
+        "anteroom_newest_first",
+        "1 while a lane serves the newest first, 0 in the order of arrival."
+    );
     describe_histogram!(
         "anteroom_kernel_wait_seconds",
         Unit::Seconds,
@@ -267,8 +303,11 @@ mod tests {
             Counter::from_arc(self.value(key.name()))
         }
 
+        /// A gauge of a lane is kept under its name and the lane's number.
         fn register_gauge(&self, key: &Key, _: &Metadata<'_>) -> Gauge {
-            Gauge::from_arc(self.value(key.name()))
+            let lane = key.labels().find(|label| label.key() == "lane");
+            let name = lane.map_or(key.name().to_owned(), |lane| format!("{} {}", key.name(), lane.value()));
+            Gauge::from_arc(self.value(&name))
         }
 
         fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> metrics::Histogram {
@@ -313,6 +352,7 @@ mod tests {
                 farewells: 0,
                 sources: 0,
                 oldest_wait: None,
+                lanes: vec![LaneSnapshot::default(); 2],
                 listeners: vec![one],
                 report: Default::default(),
                 events_lost: 0,
@@ -349,6 +389,32 @@ mod tests {
         server.accepted(5, &early);
         server.accepted(7, &late);
         assert_eq!((early.told(ACCEPTED), late.told(ACCEPTED)), (5, 7));
+    }
+
+    #[test]
+    fn who_is_in_the_room_and_each_lanes_order_are_told_as_they_are_now() {
+        let kept = Kept::default();
+        let mut server = Told::new();
+        let gauge = |name: &str| f64::from_bits(kept.told(name)).to_string();
+        server.snapshot.silent = 3;
+        server.snapshot.farewells = 2;
+        server.snapshot.sources = 5;
+        server.snapshot.lanes[1].newest_first = true;
+        server.publish(&kept);
+        assert_eq!(gauge("anteroom_silent_connections"), "3");
+        assert_eq!(gauge("anteroom_farewell_connections"), "2");
+        assert_eq!(gauge("anteroom_sources"), "5");
+        assert_eq!(
+            (gauge("anteroom_newest_first 0"), gauge("anteroom_newest_first 1")),
+            ("0".into(), "1".into())
+        );
+        server.snapshot.silent = 0;
+        server.snapshot.lanes[1].newest_first = false;
+        server.publish(&kept);
+        assert_eq!(
+            (gauge("anteroom_silent_connections"), gauge("anteroom_newest_first 1")),
+            ("0".into(), "0".into())
+        );
     }
 
     #[test]

@@ -96,12 +96,17 @@ pub struct Snapshot {
     /// Refused connections that are being told so; see [`Farewell`](crate::Farewell). They have been
     /// counted as refused.
     pub farewells: usize,
-    /// Sources that are told apart at the moment, because they hold something or are remembered for
-    /// their rate; see [`Share`](crate::Share).
+    /// Sources that hold something at the moment, open or waiting, counted in each lane by itself; see
+    /// [`Share`](crate::Share). Nobody is counted where nothing is asked of sources.
     pub sources: usize,
     /// Age of the oldest connection that waits or is silent, counted from its handshake, or from the
-    /// first byte of one that was silent. `None` when there is nobody.
+    /// first byte of one that was silent. Those that stand back because of their source's
+    /// [`Share`](crate::Share) are left out. `None` when there is nobody.
     pub oldest_wait: Option<Duration>,
+    /// Each lane, in the order in which they were given: that of the calls of
+    /// [`serve`](crate::ServerBuilder::serve), or of the array of
+    /// [`start_each`](crate::IncomingBuilder::start_each).
+    pub lanes: Vec<LaneSnapshot>,
     /// Each listener, in the order in which they were given.
     pub listeners: Vec<ListenerSnapshot>,
     /// The sums over all listeners.
@@ -109,6 +114,21 @@ pub struct Snapshot {
     /// Events that were not spoken because the subscriber was slower than they came. Counts are
     /// never lost.
     pub events_lost: u64,
+}
+
+/// One lane at one moment: a service with its listeners, or an [`Incoming`](crate::Incoming). The limits of
+/// [`Config`](crate::Config) hold for each lane by itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LaneSnapshot {
+    /// Connections handed out and not yet dropped: of [`Config::max_connections`](crate::Config::max_connections).
+    pub open: usize,
+    /// Connections that wait for the service, those that stand back included.
+    pub waiting: usize,
+    /// Connections that have not sent their first byte; see [`FirstByte`](crate::FirstByte).
+    pub silent: usize,
+    /// Whether the newest are served first at the moment; see [`Order::Adaptive`](crate::Order::Adaptive).
+    pub newest_first: bool,
 }
 
 /// One listener at one moment.
@@ -130,8 +150,9 @@ pub struct ListenerSnapshot {
     pub report: Report,
     /// Connections that left the waiting room for a handler or an [`Incoming`](crate::Incoming).
     pub handed_out: u64,
-    /// Its connections in the waiting room, those that are silent included. Derived from counts that are read one after the other:
-    /// right when nothing moves, and off by what moved meanwhile, but never negative.
+    /// Its connections in the waiting room, those that are silent included. Derived from counts that
+    /// are read one after the other: right when nothing moves, and off by what moved meanwhile, but
+    /// never negative.
     pub waiting: u64,
     /// Its connections that were handed out and have not ended. Derived as `waiting` is. A service
     /// that keeps the permit for longer than its future runs keeps a place that is counted in

@@ -279,6 +279,7 @@ mod tests {
             farewells: 0,
             sources: 0,
             oldest_wait: None,
+            lanes: Vec::new(),
             listeners: vec![one],
             report: Default::default(),
             events_lost: 0,

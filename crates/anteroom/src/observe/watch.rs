@@ -153,6 +153,7 @@ mod tests {
             farewells: 0,
             sources: 0,
             oldest_wait: None,
+            lanes: Vec::new(),
             listeners: Vec::new(),
             report: Default::default(),
             events_lost: 0,

@@ -8,7 +8,8 @@ use crate::admit::LaneRules;
 /// listener, for example, that is to be reached while the public one is flooded.
 ///
 /// Each lane has its own places already; what all share is the descriptors. A listener, or a list of
-/// them, is a lane by itself.
+/// them, is a lane by itself. What a lane has of its own holds from the start to the end: it is not
+/// among the settings that [`Handle::reconfigure`](crate::Handle::reconfigure) changes.
 ///
 /// # Examples
 /// ```

@@ -201,6 +201,16 @@ impl<T> Room<T> {
         self.lanes.iter().map(|lane| lane.open).sum()
     }
 
+    /// Places of a lane that are taken.
+    pub(crate) fn open_in(&self, lane: usize) -> usize {
+        self.lanes.get(lane).map_or(0, |lane| lane.open)
+    }
+
+    /// Whether a lane serves the newest first at the moment.
+    pub(crate) fn is_newest_first(&self, lane: usize) -> bool {
+        self.lanes.get(lane).is_some_and(|lane| lane.law.is_newest_first())
+    }
+
     /// Connections in the room, waiting or silent, over all lanes.
     pub(crate) fn len(&self) -> usize {
         self.entries.len()
