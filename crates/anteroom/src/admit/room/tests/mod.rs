@@ -7,6 +7,7 @@ mod bounds;
 mod changes;
 mod order;
 mod pace;
+mod review;
 mod share;
 mod silence;
 mod watching;
