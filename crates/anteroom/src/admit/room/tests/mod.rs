@@ -11,6 +11,7 @@ mod model;
 mod order;
 mod pace;
 mod releases;
+mod review;
 mod share;
 mod silence;
 mod watching;
