@@ -20,7 +20,7 @@ pub(super) enum Change {
 }
 
 impl Change {
-    fn apply(self, open: usize) -> usize {
+    pub(super) fn apply(self, open: usize) -> usize {
         match self {
             Self::Taken => open + 1,
             Self::GivenBack => {
@@ -63,6 +63,8 @@ fn join(latest: &mut Option<Moment>, line: &Line, since: Moment) -> Ordered {
 #[derive(Debug)]
 pub(super) struct Lane {
     own: LaneRules,
+    /// Sockets that no other lane takes.
+    set_aside: usize,
     /// Who waits for the service.
     pub(super) waiting: Line,
     /// The latest time from which a wait counts, of those that have joined `waiting` since it was empty.
@@ -96,6 +98,7 @@ impl Lane {
     pub(super) fn new(own: LaneRules, most_sources: usize) -> Self {
         Self {
             own,
+            set_aside: 0,
             waiting: Line::default(),
             waiting_latest: None,
             silent: Line::default(),
@@ -135,7 +138,23 @@ impl Lane {
 
     /// Of what was set aside for this lane, what it does not use.
     pub(super) fn unused(&self) -> usize {
-        self.own.set_aside.unwrap_or(0).saturating_sub(self.held())
+        self.set_aside.saturating_sub(self.held())
+    }
+
+    /// What the lanes want to have set aside, in proportion where there is less than they want together.
+    pub(super) fn set_aside(lanes: &mut [Self], sockets: Option<usize>) {
+        let wanted = |lane: &Self| lane.own.set_aside.unwrap_or(0);
+        let all = lanes.iter().map(wanted).fold(0, usize::saturating_add);
+        for lane in lanes {
+            let wants = wanted(lane);
+            lane.set_aside = match sockets {
+                Some(sockets) if all > sockets => {
+                    let part = wants as u128 * sockets as u128 / all as u128;
+                    usize::try_from(part).unwrap_or(sockets)
+                }
+                _ => wants,
+            };
+        }
     }
 
     fn max_connections(&self, rules: &Rules) -> Option<usize> {
@@ -172,6 +191,16 @@ impl Lane {
 
     pub(super) fn is_silent_full(&self, rules: &Rules) -> bool {
         rules.first_byte.is_some_and(|stage| self.silent.len() >= stage.max_silent)
+    }
+
+    /// Places to wait that are free.
+    pub(super) fn free_to_wait(&self, rules: &Rules) -> usize {
+        self.waiting_limit(rules).saturating_sub(self.queued())
+    }
+
+    /// Places to be silent that are free.
+    pub(super) fn free_to_be_silent(&self, rules: &Rules) -> usize {
+        rules.first_byte.map_or(0, |stage| stage.max_silent.saturating_sub(self.silent.len()))
     }
 
     /// Places, open, waiting or silent, that are free. `None`: there is no end of them.
@@ -269,6 +298,14 @@ impl Lane {
         let ordered = join(&mut self.silent_latest, &self.silent, since);
         self.silent.push(arena, token);
         ordered
+    }
+
+    /// Takes one out of those who are silent.
+    pub(super) fn unhush<T: Linked>(&mut self, arena: &mut Arena<T>, token: Token, source: Option<Token>) {
+        self.silent.unlink(arena, token);
+        if let Some(source) = source {
+            self.sources.change_silent(source, |silent| Change::GivenBack.apply(silent));
+        }
     }
 
     /// Takes one out of those who wait.

@@ -86,16 +86,14 @@ impl Law {
         true
     }
 
-    /// When a look may find that the order is to become newest first, which nobody else may be there to
-    /// notice. `oldest` is when the wait of the oldest began.
-    pub(crate) fn next_look(&self, order: Order, oldest: Moment) -> Option<Moment> {
+    /// When a look may find that the order is to change, which nobody else may be there to notice.
+    /// `oldest` is when the wait of the oldest began.
+    pub(crate) fn next_look(&self, order: Order, oldest: Option<Moment>) -> Option<Moment> {
         let Order::Adaptive { target, interval, .. } = order else { return None };
-        if self.newest_first {
-            return None;
-        }
-        match self.contrary_since {
-            Some(since) => Some(since.after(interval)),
-            None => Some(oldest.after(target).after(Duration::from_nanos(1))),
+        match (self.contrary_since, self.newest_first) {
+            (Some(since), _) => Some(since.after(interval)),
+            (None, true) => None,
+            (None, false) => Some(oldest?.after(target).after(Duration::from_nanos(1))),
         }
     }
 

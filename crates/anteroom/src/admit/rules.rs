@@ -20,7 +20,8 @@ pub enum WhenFull {
     /// up. The default.
     RefuseOldest,
     /// Accept no more: clients wait in the kernel's queue. Nobody is refused for want of room or for
-    /// its source's share; who waits longer than `max_wait` still is, in the order of arrival, which
+    /// [`Share::alpha`](crate::Share::alpha); the numbers and rates of a source still hold, and who is
+    /// silent takes a place among those who may wait. Who waits longer than `max_wait` still is, in the order of arrival, which
     /// is the only one here. The kernel's queue is bounded by the backlog and drops newcomers when
     /// it is full.
     BackPressure,

@@ -87,6 +87,8 @@ struct Source {
     held: u32,
     /// Of them, the open.
     open: u32,
+    /// Of them, the silent.
+    silent: u32,
     /// Of those that wait, the ones that stand back because this source has its share of the open places.
     back: Line,
     meter: Meter,
@@ -153,6 +155,24 @@ impl Sources {
         self.sources.get(source).map_or(0, |source| source.held as usize)
     }
 
+    /// Those who wait, of a source.
+    pub(crate) fn waiting(&self, source: Token) -> usize {
+        let waiting = |source: &Source| source.held.saturating_sub(source.open).saturating_sub(source.silent);
+        self.sources.get(source).map_or(0, |source| waiting(source) as usize)
+    }
+
+    /// The silent of a source.
+    pub(crate) fn silent(&self, source: Token) -> usize {
+        self.sources.get(source).map_or(0, |source| source.silent as usize)
+    }
+
+    /// One more of a source is silent, or one less.
+    pub(crate) fn change_silent(&mut self, source: Token, change: impl Fn(usize) -> usize) {
+        if let Some(source) = self.sources.get_mut(source) {
+            source.silent = u32::try_from(change(source.silent as usize)).unwrap_or(u32::MAX);
+        }
+    }
+
     pub(crate) fn open(&self, source: Token) -> u32 {
         self.sources.get(source).map_or(0, |source| source.open)
     }
@@ -197,7 +217,8 @@ impl Sources {
         rate: Option<&Rate>,
         at: u64,
     ) -> Option<Token> {
-        let token = match known {
+        // Whoever was refused for this one may have been the last by which it was known.
+        let token = match known.filter(|&token| self.sources.get(token).is_some()) {
             Some(token) => token,
             None => self.enter(key, at)?,
         };
@@ -238,6 +259,7 @@ impl Sources {
             key,
             held: 0,
             open: 0,
+            silent: 0,
             back: Line::default(),
             meter: Meter::default(),
             links: Links::default(),

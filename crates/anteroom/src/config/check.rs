@@ -126,7 +126,8 @@ impl Config {
                     "gives up before its target: everybody would be hopeless in overload",
                 );
             }
-            if target >= self.max_wait {
+            // With the default order a short wait is meant: who waits longer is refused before the order changes.
+            if target >= self.max_wait && self.order != Order::ADAPTIVE {
                 return contradict(
                     "order",
                     "max_wait",
@@ -217,7 +218,7 @@ impl Config {
             own.max_waiting = lane.max_waiting.unwrap_or(self.max_waiting);
             own.check()?;
         }
-        let set_aside: usize = lanes.iter().filter_map(|lane| lane.set_aside).sum();
+        let set_aside = lanes.iter().filter_map(|lane| lane.set_aside).fold(0, usize::saturating_add);
         match self.descriptors {
             DescriptorBudget::Fixed(sockets) if set_aside > sockets => contradict(
                 "Lane::set_aside",
@@ -291,7 +292,11 @@ mod tests {
     #[test]
     fn settings_that_contradict_each_other_are_refused_by_both_names() {
         assert_eq!(contradiction(|c| c.max_waiting = 0), ["max_waiting", "max_connections"]);
-        assert_eq!(contradiction(|c| c.max_wait = Duration::from_millis(100)), ["order", "max_wait"]);
+        let second = Duration::from_secs(1);
+        let patient = Order::Adaptive { target: second, interval: second, give_up: 2 * second };
+        assert_eq!(contradiction(|c| (c.order, c.max_wait) = (patient, second)), ["order", "max_wait"]);
+        let hasty = Config { max_wait: Duration::from_millis(50), ..Config::default() };
+        assert_eq!(hasty.check(), Ok(()), "nobody has asked for an order");
         let early = Some(EarlyRefusal::between(10, 20));
         let few = |c: &mut Config| (c.refuse_early, c.max_waiting) = (early, 10);
         assert_eq!(contradiction(few), ["refuse_early", "max_waiting"]);

@@ -51,7 +51,8 @@ pub struct Config {
     /// acceptor may take in before the service's turn comes.
     pub max_waiting: usize,
     /// A waiting connection is refused at this age, counted from its handshake, the time in the
-    /// kernel's queue included (default 10 s).
+    /// kernel's queue included (default 10 s). In overload `give_up` of [`order`](Self::order) comes
+    /// first.
     #[cfg_attr(feature = "serde", serde(with = "duration"))]
     pub max_wait: Duration,
     /// What to do when no more can be let in (default: refuse who has waited longest).

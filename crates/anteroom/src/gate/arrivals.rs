@@ -117,6 +117,9 @@ impl Gate {
     fn hear(&self, room: &mut Room<Parked>, token: Token, now: Instant) -> Option<(Parked, Cause)> {
         let parked = room.standing(token).filter(|_| room.is_silent(token))?;
         let _gone_already = self.poller.unwatch_peer(&parked.stream);
+        if let Some(parked) = room.standing_mut(token) {
+            parked.age.handshake = now;
+        }
         room.speak(token, now)
     }
 
@@ -129,6 +132,9 @@ impl Gate {
             let event = state.room.next_event(WATCH_AFTER);
             if event.is_none_or(|event| event > now) {
                 let rate = state.next_by_rate();
+                if rate.is_some() {
+                    self.to_relay.store(true, Ordering::Release);
+                }
                 let reordered: Vec<_> = state.room.reordered().collect();
                 drop(state);
                 for (lane, newest_first) in reordered {
@@ -141,11 +147,16 @@ impl Gate {
             let wakers: Vec<_> = state.wake_takers(now).collect();
             drop(state);
             wakers.into_iter().for_each(Waker::wake);
+            let more = overdue.len() == AT_ONCE;
             if !overdue.is_empty() {
                 self.tell_room();
             }
             for (parked, cause) in overdue {
                 self.refuse(parked, cause, now);
+            }
+            if more {
+                // Those who come are not to wait until everybody has been refused.
+                return Some(now);
             }
         }
     }
@@ -174,7 +185,9 @@ impl Gate {
     fn waiting_peer_gone(&self, token: Token, now: Instant) {
         let mut state = self.lock();
         let Some(parked) = state.room.standing(token) else { return };
-        let verdict = self.look(parked, now);
+        // The patience with one who was silent begins when it speaks.
+        let age = if state.room.is_silent(token) { Duration::ZERO } else { parked.age.since_handshake(now) };
+        let verdict = self.look_at(parked, age);
         let gone = match verdict {
             // One who was silent until now has spoken before it closed.
             Judgement::ServeUntil(patience) => {
@@ -199,9 +212,13 @@ impl Gate {
 
     /// Looks at the peer and judges.
     pub(super) fn look(&self, parked: &Parked, now: Instant) -> Judgement {
+        self.look_at(parked, parked.age.since_handshake(now))
+    }
+
+    fn look_at(&self, parked: &Parked, age: Duration) -> Judgement {
         // A look that the kernel refuses (it has no memory for it) tells nothing of the peer.
         let state = parked.stream.peer_state().unwrap_or(PeerState::Open);
-        self.policy().judge.judge(&parked.peer, state, parked.age.since_handshake(now))
+        self.policy().judge.judge(&parked.peer, state, age)
     }
 
     /// Ends a connection that was judged not to be served.

@@ -13,7 +13,7 @@ use std::io::{self, IoSlice};
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anteroom_listener::{Poller, Stream, discard_now, half_close, write_now};
 
@@ -22,6 +22,9 @@ use crate::config::{Farewell, Reply};
 
 /// Tokens of the leaving in the epoll set carry this bit, and not that of the open.
 pub(super) const FAREWELL_BIT: u64 = 1 << 61;
+
+/// Where "for ever" was asked for, a century stands for it: an `Instant` has an end.
+const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
 #[derive(Debug, Default)]
 pub(super) struct Farewells {
@@ -84,16 +87,13 @@ impl Farewells {
         // Who has reset the connection meanwhile is seen to have left below.
         let _gone_already = half_close(&stream);
         let Some(bytes) = throw_away(&stream, bounds.bytes) else { return Bidden::Goodbye };
-        let due = now.checked_add(bounds.within).unwrap_or(now);
+        let due = now.checked_add(bounds.within.min(LONGEST)).unwrap_or(now);
         let token = leaving.streams.insert(OnTheirWay { stream, due, bytes });
         leaving.due.insert((due, token));
         let is_first = leaving.due.first().is_some_and(|&(_, first)| first == token);
-        let watched = leaving
-            .streams
-            .get(token)
-            .map(|one| poller.watch_bytes(&one.stream, token.to_bits() | FAREWELL_BIT));
-        // One that cannot be watched is let go by time.
-        let _unwatched = watched;
+        if let Some(one) = leaving.streams.get(token) {
+            watch(poller, &one.stream, token.to_bits() | FAREWELL_BIT);
+        }
         if is_first { Bidden::FirstToBeLetGo } else { Bidden::Goodbye }
     }
 
@@ -166,6 +166,16 @@ impl Leaving {
         if let Some(one) = self.streams.remove(token) {
             self.due.remove(&(one.due, token));
         }
+    }
+}
+
+/// Watches for what the client still sends, and for its close. One that waited is in the set already,
+/// under the name that it had in the room; one that cannot be watched at all is let go by time.
+fn watch(poller: &Poller, stream: &Stream, token: u64) {
+    let watched = poller.watch_bytes(stream, token);
+    if watched.is_err_and(|error| error.kind() == io::ErrorKind::AlreadyExists) {
+        let _not_in_it = poller.unwatch_peer(stream);
+        let _unwatched = poller.watch_bytes(stream, token);
     }
 }
 

@@ -9,11 +9,22 @@ use std::time::Instant;
 use super::{Admission, Arrival, Entry, Room, Standing, Voice};
 use crate::admit::arena::Token;
 use crate::admit::cause::Cause;
-use crate::admit::lane::{Lane, Ordered};
+use crate::admit::lane::{Change, Lane, Ordered};
 use crate::admit::line::Links;
 use crate::admit::moment::Moment;
 use crate::admit::prefix::SourceKey;
 use crate::admit::rules::{Rules, WhenFull};
+
+/// What a source has of the places.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Share {
+    /// It may have more.
+    MayTake,
+    /// It has what the formula gives it.
+    HasPart,
+    /// It has as many as a source may have.
+    HasNumber,
+}
 
 impl<T> Room<T> {
     /// Lets a connection wait, or not.
@@ -73,8 +84,9 @@ impl<T> Room<T> {
     }
 
     /// Whether one more may come to stand there, and who has to go for it. A source that holds too much
-    /// may have its newcomer change places with its own oldest, if that stands first: a source that is
-    /// alone is served like one among many.
+    /// may have its newcomer change places with whoever is the first to go, if that is its own, or one of
+    /// a source that has more: a source that is alone is served like one among many, and a room that is
+    /// full goes on to be renewed.
     fn make_room(
         &mut self,
         lane: usize,
@@ -90,13 +102,21 @@ impl<T> Room<T> {
         };
         let spare = self.spare_sockets(lane);
         if let Some(source) = source {
+            let own = |head: Option<Token>| head.filter(|&head| self.source_of(head) == Some(source));
             if rules.share.per_second.is_some_and(|rate| !of.sources.is_free(source, &rate, at)) {
                 return Err(Cause::Rate);
             }
-            if !self.has_share(of, source, spare) {
-                let is_own = head.and_then(|head| self.entries.get(head)?.source) == Some(source);
-                let cause = if is_full && standing == Standing::Waits { cause } else { Cause::Share };
-                return head.filter(|_| is_own).map(|head| Some((head, cause))).ok_or(Cause::Share);
+            match self.share(of, standing, source, spare) {
+                Share::MayTake => {}
+                Share::HasNumber => {
+                    return own(head).map(|head| Some((head, Cause::Share))).ok_or(Cause::Share);
+                }
+                Share::HasPart => {
+                    let cause = if is_full && standing == Standing::Waits { cause } else { Cause::Share };
+                    let makes_way =
+                        own(head).or(head.filter(|&head| self.has_more(of, standing, head, source)));
+                    return makes_way.map(|head| Some((head, cause))).ok_or(Cause::Share);
+                }
             }
         }
         if let (Standing::Waits, Some(early)) = (standing, rules.refuse_early) {
@@ -116,18 +136,39 @@ impl<T> Room<T> {
         }
     }
 
-    /// Whether a source may take another place.
-    fn has_share(&self, of: &Lane, source: Token, spare: Option<usize>) -> bool {
-        let share = &self.rules.share;
+    /// Whether a source may take another place: by the formula for all places together, by the formula
+    /// for the stage that it comes to, and by number.
+    fn share(&self, of: &Lane, standing: Standing, source: Token, spare: Option<usize>) -> Share {
+        let (rules, share) = (&self.rules, &self.rules.share);
         let held = of.sources.held(source);
         if share.max_per_source.is_some_and(|most| held >= most) {
-            return false;
+            return Share::HasNumber;
         }
-        let free = of.free(&self.rules).into_iter().chain(spare).min();
-        match (share.alpha, free) {
-            (Some(alpha), Some(free)) => held <= free.saturating_mul(alpha as usize),
-            _ => true,
+        let Some(alpha) = share.alpha else { return Share::MayTake };
+        let is_over = |has: usize, free: usize| has > free.saturating_mul(alpha as usize);
+        let in_stage = match standing {
+            Standing::Silent => (of.sources.silent(source), of.free_to_be_silent(rules)),
+            Standing::Waits | Standing::Back => (of.sources.waiting(source), of.free_to_wait(rules)),
+        };
+        let in_all = of.free(rules).into_iter().chain(spare).min();
+        if is_over(in_stage.0, in_stage.1) || in_all.is_some_and(|free| is_over(held, free)) {
+            return Share::HasPart;
         }
+        Share::MayTake
+    }
+
+    /// Whether the source of the one who is the first to go has more in its stage than another source:
+    /// then nobody's greatest share grows when they change places.
+    fn has_more(&self, of: &Lane, standing: Standing, first: Token, other: Token) -> bool {
+        let count = |source| match standing {
+            Standing::Silent => of.sources.silent(source),
+            Standing::Waits | Standing::Back => of.sources.waiting(source),
+        };
+        self.source_of(first).is_some_and(|source| count(source) > count(other))
+    }
+
+    fn source_of(&self, token: Token) -> Option<Token> {
+        self.entries.get(token)?.source
     }
 
     fn source(&self, from: Option<IpAddr>) -> Option<SourceKey> {
@@ -149,10 +190,15 @@ impl<T> Room<T> {
     /// tell its deadline.
     fn stand(&mut self, token: Token) {
         let Some(entry) = self.entries.get(token) else { return };
-        let (standing, since, patience) = (entry.standing, entry.since, entry.patience);
+        let Entry { standing, since, patience, source, .. } = *entry;
         let Some(lane) = self.lanes.get_mut(entry.lane as usize) else { return };
         let ordered = match standing {
-            Standing::Silent => lane.hush(&mut self.entries, token, since),
+            Standing::Silent => {
+                if let Some(source) = source {
+                    lane.sources.change_silent(source, |silent| Change::Taken.apply(silent));
+                }
+                lane.hush(&mut self.entries, token, since)
+            }
             Standing::Waits | Standing::Back => lane.queue(&mut self.entries, token, since),
         };
         if ordered == Ordered::OutOfOrder || patience.is_some() {
@@ -184,6 +230,13 @@ impl<T> Room<T> {
         entry.is_watched = false;
         let lane = entry.lane as usize;
         let of = self.lanes.get(lane)?;
+        if self
+            .rules
+            .refuse_early
+            .is_some_and(|early| early.refuses(of.in_excess(&self.rules), &mut self.dice))
+        {
+            return self.end(token, now).map(|item| (item, Cause::Early));
+        }
         let is_full = self.rules.when_full == WhenFull::RefuseOldest && of.is_waiting_full(&self.rules);
         // Where nobody may wait, and no place stands ready, it is itself the one.
         let out = is_full.then(|| of.first_to_go().unwrap_or(token));
@@ -199,8 +252,9 @@ impl<T> Room<T> {
         let Some(entry) = self.entries.get_mut(token) else { return };
         entry.standing = Standing::Waits;
         entry.since = now;
+        let source = entry.source;
         if let Some(lane) = self.lanes.get_mut(entry.lane as usize) {
-            lane.silent.unlink(&mut self.entries, token);
+            lane.unhush(&mut self.entries, token, source);
         }
         self.stand(token);
     }

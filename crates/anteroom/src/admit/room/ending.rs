@@ -19,6 +19,10 @@ impl<T> Room<T> {
         self.entries.get(token).map(|entry| &entry.item)
     }
 
+    pub(crate) fn standing_mut(&mut self, token: Token) -> Option<&mut T> {
+        self.entries.get_mut(token).map(|entry| &mut entry.item)
+    }
+
     /// The peer has closed after sending: past `patience` it is refused as probably left.
     pub(crate) fn lose_patience(&mut self, token: Token, patience: Duration) {
         self.unmark(token);
@@ -78,7 +82,7 @@ impl<T> Room<T> {
         for lane in &self.lanes {
             let due = self.first_due(lane).map(|(due, ..)| due);
             let oldest = self.first_of(lane).map(|(since, _)| since);
-            let look = oldest.and_then(|oldest| lane.law.next_look(self.rules.order, oldest));
+            let look = lane.law.next_look(self.rules.order, oldest);
             let [waiting, back] = Row::ALL.map(|row| {
                 // One that has gone is to be forgotten at once.
                 let unwatched = self.entries.get(lane.unwatched(row)?);

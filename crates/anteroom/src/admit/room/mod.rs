@@ -163,9 +163,11 @@ pub(crate) struct Room<T> {
 impl<T> Room<T> {
     pub(crate) fn new(lanes: &[LaneRules], rules: Rules, start: Instant, seed: u64) -> Self {
         let most_sources = MOST_SOURCES / lanes.len().max(1);
+        let mut lanes: Vec<_> = lanes.iter().map(|&own| Lane::new(own, most_sources)).collect();
+        Lane::set_aside(&mut lanes, rules.descriptors);
         Self {
             rules,
-            lanes: lanes.iter().map(|&own| Lane::new(own, most_sources)).collect(),
+            lanes,
             entries: Arena::new(),
             special: BTreeSet::new(),
             epoch: Epoch::of(start),
@@ -179,6 +181,7 @@ impl<T> Room<T> {
         let now = self.epoch.moment(now);
         self.rules = rules;
         let at = now.since(self.epoch.start);
+        Lane::set_aside(&mut self.lanes, self.rules.descriptors);
         for lane in &mut self.lanes {
             lane.adopt(&self.rules, at);
         }
@@ -297,9 +300,7 @@ impl<T> Room<T> {
                         lane.unback(&mut self.entries, token, source);
                     }
                 }
-                Standing::Silent => {
-                    lane.silent.unlink(&mut self.entries, token);
-                }
+                Standing::Silent => lane.unhush(&mut self.entries, token, source),
             }
         }
         self.entries.remove(token)

@@ -7,11 +7,11 @@ mod bounds;
 mod changes;
 mod clock_tests;
 mod histories;
+mod holes;
 mod model;
 mod order;
 mod pace;
 mod releases;
-mod review;
 mod share;
 mod silence;
 mod watching;
@@ -30,8 +30,9 @@ impl<T> Room<T> {
     /// When [`Room::overdue`] will have something: the room's calendar, but for those who are to be watched.
     fn next_due(&self) -> Option<Instant> {
         let lines = self.lanes.iter().filter_map(|lane| Some(self.first_due(lane)?.0));
-        let looks =
-            self.lanes.iter().filter_map(|lane| lane.law.next_look(self.rules.order, self.first_of(lane)?.0));
+        let looks = self.lanes.iter().filter_map(|lane| {
+            lane.law.next_look(self.rules.order, self.first_of(lane).map(|(since, _)| since))
+        });
         let first = lines.chain(looks).chain(self.special.first().map(|&(due, _)| due)).min();
         self.epoch.instant(first?)
     }

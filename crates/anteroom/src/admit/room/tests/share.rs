@@ -22,9 +22,9 @@ fn a_source_that_is_alone_leaves_a_part_free_for_who_comes_later() {
     for item in 6..8 {
         assert_eq!(hall.come_from(2, item), Admission::Waits);
     }
-    assert_eq!(hall.come_from(2, 8), Admission::Refused(8, Cause::Share), "one is left for others");
-    assert_eq!(hall.come_from(3, 9), Admission::Waits);
-    assert_eq!(hall.come_from(4, 10), Admission::WaitsInsteadOf(1, Cause::Full), "who holds nothing gets in");
+    assert_eq!(hall.come_from(2, 8), Admission::WaitsInsteadOf(1, Cause::Share), "of a source that has more");
+    assert_eq!(hall.come_from(3, 9), Admission::Waits, "one was left for others");
+    assert_eq!(hall.come_from(4, 10), Admission::WaitsInsteadOf(2, Cause::Full), "who holds nothing gets in");
 }
 
 #[test]
@@ -138,15 +138,20 @@ fn one_source_may_be_given_a_number() {
 fn the_silent_have_their_share_too() {
     let stage = crate::admit::FirstByte::within(millis(500)).max_silent(4);
     let mut hall = Hall::new(&Config { first_byte: Some(stage), max_waiting: 0, ..sharing(1, 4, 0) });
-    for item in 0..5 {
-        let admission = hall.come_silent(1, item);
-        let evicted = if item < 4 { None } else { Some((0, Cause::Silent)) };
-        assert!(matches!(admission, Admission::Silent(_, out) if out == evicted), "{item}");
+    let mut come = |source, item| match hall.come_silent(source, item) {
+        Admission::Silent(_, out) => out,
+        other => panic!("{other:?}"),
+    };
+    for item in 0..3 {
+        // It has 0, 1, 2 of the 4 who may be silent, and 4, 3, 2 are free.
+        assert_eq!(come(1, item), None);
     }
-    hall.speak(1);
-    hall.come_silent(1, 5);
-    assert!(matches!(hall.come_silent(1, 6), Admission::Silent(_, Some((2, Cause::Share)))));
-    assert_eq!(hall.come_from(1, 7), Admission::WaitsInsteadOf(1, Cause::Share));
+    assert_eq!(come(1, 3), Some((0, Cause::Share)), "its own oldest is first");
+    assert_eq!(come(2, 4), None);
+    assert_eq!(come(2, 5), Some((1, Cause::Share)), "of a source that has more");
+    assert_eq!(come(3, 6), Some((2, Cause::Silent)), "who holds nothing gets in");
+    hall.speak(3);
+    assert_eq!(hall.come_from(1, 7), Admission::Waits, "it has one of the 4 who may wait, and 3 are free");
 }
 
 #[test]

@@ -71,7 +71,20 @@ impl Model {
         let spare = self.spare_sockets(guest.lane).map(|spare| usize::try_from(spare).unwrap_or(0));
         let free = free.into_iter().chain(spare).min();
         let by_formula = self.alpha().zip(free).is_none_or(|(alpha, free)| held <= alpha * free);
-        by_formula && self.config.share.max_per_source.is_none_or(|most| held < most)
+        let numbers = self.numbers(guest.lane);
+        let (limit, all) = match guest.is_silent {
+            true => (self.max_silent(), numbers.silent),
+            false => (self.waiting_limit(guest.lane), numbers.waiting),
+        };
+        let in_stage = self.in_stage(guest, source);
+        let by_stage = self.alpha().is_none_or(|alpha| in_stage <= alpha * limit.saturating_sub(all));
+        by_formula && by_stage && self.config.share.max_per_source.is_none_or(|most| held < most)
+    }
+
+    /// How many of a source stand where a guest does.
+    fn in_stage(&self, guest: &Guest, source: Source) -> usize {
+        let beside = |other: &&Guest| other.lane == guest.lane && other.is_silent == guest.is_silent;
+        self.guests.iter().filter(beside).filter(|other| other.source == Some(source)).count()
     }
 
     fn let_in(&mut self, guest: Guest, out: Option<(u32, Cause)>) {
@@ -103,9 +116,16 @@ impl Model {
             if !self.ever_shared && cause != Cause::Resources {
                 assert_eq!(first.map(|guest| guest.item), Some(out), "not who had waited longest");
             }
+            let count = |source: Option<Source>| source.map_or(0, |source| self.in_stage(&guest, source));
+            let counts = |guests: &[Guest]| {
+                let evicted = guests.iter().find(|guest| guest.item == out);
+                (count(evicted.and_then(|evicted| evicted.source)), count(guest.source))
+            };
+            let (theirs, ours) = counts(&self.guests);
             let evicted = self.end(out);
             assert_eq!(evicted.lane, lane, "one of another lane went");
-            assert!(has_share || evicted.source == guest.source, "a source took another place");
+            let makes_way = evicted.source == guest.source || theirs > ours;
+            assert!(has_share || makes_way, "a source took another place");
         } else {
             assert!(has_share, "a source took another place");
         }

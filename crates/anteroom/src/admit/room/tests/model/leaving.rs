@@ -129,6 +129,11 @@ impl Model {
         }
         self.guests.remove(at);
         self.guests.push(Guest { is_silent: false, is_watched: false, since: self.now, ..guest });
+        if let Some((out, Cause::Early)) = refused {
+            assert!(out == item && self.config.refuse_early.is_some());
+            self.end(out);
+            return self.compare();
+        }
         assert_eq!(refused.is_some(), is_full && !self.is_back_pressure());
         if let Some((out, cause)) = refused {
             assert_eq!(cause, Cause::Full);

@@ -1,4 +1,4 @@
-//! Findings of a review, each as the history that shows it.
+//! Holes that were there once, each as the history that went through it.
 
 use super::*;
 use crate::admit::{EarlyRefusal, FirstByte, Rate};

@@ -1,4 +1,4 @@
-//! Findings of a review, on real sockets.
+//! The waiting room on real sockets: time that the room keeps, farewells, and first bytes.
 
 #![allow(clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "this is test code")]
 
