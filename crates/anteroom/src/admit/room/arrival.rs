@@ -75,7 +75,6 @@ impl<T> Room<T> {
         if standing == Standing::Waits && self.lanes.get(lane).is_some_and(|lane| lane.stands_back(source)) {
             self.stand_back(token);
         }
-        self.look(lane, now);
         match (standing, evicted) {
             (Standing::Silent, evicted) => Admission::Silent(token, evicted),
             (_, Some((item, cause))) => Admission::WaitsInsteadOf(item, cause),

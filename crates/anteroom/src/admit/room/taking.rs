@@ -70,7 +70,10 @@ impl<T> Room<T> {
                 of.meter.pass(rate, now.since(self.epoch.start));
             }
         }
-        self.look(lane, now);
+        if self.lanes.get(lane).is_some_and(|lane| lane.law.is_newest_first()) {
+            // It may have been the last: the way back to the order of arrival begins now.
+            self.look(lane, now);
+        }
         let place = Place { lane, source: entry.source };
         Take::Ready { item: entry.item, place, is_watched: entry.is_watched }
     }
