@@ -79,16 +79,21 @@ impl<T> Room<T> {
     /// [`Room::next_to_watch`] has somebody, of those who were accepted `watch_after` before.
     pub(crate) fn next_event(&self, watch_after: Duration) -> Option<Instant> {
         let mut first = self.special.first().map(|&(due, _)| due);
+        let mut consider = |event: Option<Moment>| {
+            if let Some(event) = event {
+                first = Some(first.map_or(event, |first| first.min(event)));
+            }
+        };
         for lane in &self.lanes {
-            let due = self.first_due(lane).map(|(due, ..)| due);
+            consider(self.first_due(lane).map(|(due, ..)| due));
             let oldest = self.first_of(lane).map(|(since, _)| since);
-            let look = lane.law.next_look(self.rules.order, oldest);
-            let [waiting, back] = Row::ALL.map(|row| {
+            consider(lane.law.next_look(self.rules.order, oldest));
+            for row in Row::ALL {
+                let Some(token) = lane.unwatched(row) else { continue };
                 // One that has gone is to be forgotten at once.
-                let unwatched = self.entries.get(lane.unwatched(row)?);
-                Some(unwatched.map_or(self.epoch.start, |entry| entry.accepted.after(watch_after)))
-            });
-            first = [first, due, look, waiting, back].into_iter().flatten().min();
+                let unwatched = self.entries.get(token);
+                consider(Some(unwatched.map_or(self.epoch.start, |entry| entry.accepted.after(watch_after))));
+            }
         }
         self.epoch.instant(first?)
     }
