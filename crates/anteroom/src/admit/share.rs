@@ -379,4 +379,14 @@ mod tests {
         sources.let_go(first, || 0);
         assert!(hold(&mut sources, 3, None, 0).is_some());
     }
+
+    #[test]
+    fn a_full_table_takes_less_than_10_mb() {
+        // A slab and a hash table grow in powers of two; the latter is at most seven eighths full.
+        let slots = MOST_SOURCES.next_power_of_two();
+        assert!(MOST_SOURCES <= slots / 8 * 7);
+        let slab = slots * size_of::<(std::num::NonZeroU32, Source)>();
+        let table = slots * (size_of::<(SourceKey, Token)>() + 1);
+        assert!(slots <= 65_536 && slab + table < 10_000_000, "{slots}: {slab} and {table} bytes");
+    }
 }
