@@ -9,6 +9,9 @@ use crate::admit::arena::Token;
 use crate::admit::lane::Change;
 use crate::admit::line::Line;
 
+/// How many may be told to stand back in one take, which is one hold of the gate's lock.
+const BACK_AT_ONCE: usize = 64;
+
 /// When somebody can be handed out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Turn {
@@ -80,7 +83,7 @@ impl<T> Room<T> {
 
     /// Who is to go in next. Those whose source has its share of the places stand back, each once.
     fn next(&mut self, lane: usize) -> Option<Token> {
-        loop {
+        for _ in 0..BACK_AT_ONCE {
             let of = self.lanes.get(lane)?;
             let newest_first = of.law.is_newest_first();
             let end = |line: &Line| if newest_first { line.newest() } else { line.oldest() };
@@ -92,6 +95,8 @@ impl<T> Room<T> {
             }
             self.stand_back(token);
         }
+        // Whoever takes asks again.
+        None
     }
 
     /// Whether one who is called back goes before the first who waits. If it always did, a source that
