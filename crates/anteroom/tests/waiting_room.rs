@@ -56,6 +56,7 @@ async fn who_waits_for_the_rate_alone_is_handed_out_in_its_time() {
 }
 
 /// Who was watched as a waiting one is registered already; its farewell is to notice its close all the same.
+#[cfg(all(target_os = "linux", not(anteroom_portable)))]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_has_waited_and_reads_its_reply_leaves_the_farewell_when_it_closes() {
     let mut config = Config::default();
@@ -107,6 +108,7 @@ async fn a_farewell_that_may_take_for_ever_takes_its_time() {
 }
 
 /// A client that thinks for a while, then sends its request and half-closes, has not left.
+#[cfg(all(target_os = "linux", not(anteroom_portable)))]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_was_silent_for_longer_than_the_patience_and_then_asks_is_served() {
     let mut config = Config::default();
