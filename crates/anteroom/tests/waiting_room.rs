@@ -1,5 +1,9 @@
 //! The waiting room on real sockets: time that the room keeps, farewells, and first bytes.
 
+#![cfg_attr(
+    any(anteroom_portable, not(target_os = "linux")),
+    allow(unused_imports, reason = "two of the tests are for epoll")
+)]
 #![allow(clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "this is test code")]
 
 use std::io;
