@@ -50,6 +50,17 @@ fn a_rate_that_is_raised_lets_nobody_wait_for_the_debts_of_the_old_one() {
     assert!(hall.take().is_some(), "a thousand a second were asked for, and nobody passes for a minute");
 }
 
+fn a_flood_leaves_another_source_alone(hall: &mut Hall) {
+    hall.come_from(2, 1_000);
+    for item in 0..200 {
+        let admission = hall.come_from(1, item);
+        assert!(
+            !matches!(admission, Admission::WaitsInsteadOf(1_000, _)),
+            "a flooder at {item} evicts another source"
+        );
+    }
+}
+
 /// The places of the silent are no places of those who wait.
 #[test]
 fn the_places_of_the_silent_give_nobody_a_greater_share_of_the_others() {
@@ -61,14 +72,7 @@ fn the_places_of_the_silent_give_nobody_a_greater_share_of_the_others() {
         ..plain()
     };
     let mut hall = Hall::new(&config);
-    hall.come_from(2, 1_000);
-    for item in 0..200 {
-        let admission = hall.come_from(1, item);
-        assert!(
-            !matches!(admission, Admission::WaitsInsteadOf(1_000, _)),
-            "a flooder at {item} evicts another source"
-        );
-    }
+    a_flood_leaves_another_source_alone(&mut hall);
 }
 
 /// The defaults, behind a service that limits by `poll_ready`: no `max_connections`.
@@ -76,14 +80,7 @@ fn the_places_of_the_silent_give_nobody_a_greater_share_of_the_others() {
 fn without_a_limit_of_places_a_source_has_no_more_than_its_share_of_the_room() {
     let config = Config { max_connections: None, max_waiting: 90, share: Share::default(), ..plain() };
     let mut hall = Hall::with(&config, &[LaneRules::default()], Some(20_000));
-    hall.come_from(2, 1_000);
-    for item in 0..200 {
-        let admission = hall.come_from(1, item);
-        assert!(
-            !matches!(admission, Admission::WaitsInsteadOf(1_000, _)),
-            "a flooder at {item} evicts another source"
-        );
-    }
+    a_flood_leaves_another_source_alone(&mut hall);
 }
 
 /// A source is looked up before somebody is refused for it; that may forget it.
