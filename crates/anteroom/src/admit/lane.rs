@@ -20,7 +20,7 @@ pub(super) enum Change {
 }
 
 impl Change {
-    pub(super) fn apply(self, open: usize) -> usize {
+    fn apply(self, open: usize) -> usize {
         match self {
             Self::Taken => open + 1,
             Self::GivenBack => {
@@ -294,17 +294,28 @@ impl Lane {
     }
 
     /// Puts one behind those who are silent; as [`Lane::queue`].
-    pub(super) fn hush<T: Linked>(&mut self, arena: &mut Arena<T>, token: Token, since: Moment) -> Ordered {
+    pub(super) fn hush<T: Linked>(
+        &mut self,
+        arena: &mut Arena<T>,
+        token: Token,
+        since: Moment,
+        source: Option<Token>,
+    ) -> Ordered {
         let ordered = join(&mut self.silent_latest, &self.silent, since);
         self.silent.push(arena, token);
+        self.count_silent(source, Change::Taken);
         ordered
     }
 
     /// Takes one out of those who are silent.
     pub(super) fn unhush<T: Linked>(&mut self, arena: &mut Arena<T>, token: Token, source: Option<Token>) {
         self.silent.unlink(arena, token);
+        self.count_silent(source, Change::GivenBack);
+    }
+
+    fn count_silent(&mut self, source: Option<Token>, change: Change) {
         if let Some(source) = source {
-            self.sources.change_silent(source, |silent| Change::GivenBack.apply(silent));
+            self.sources.change_silent(source, |silent| change.apply(silent));
         }
     }
 

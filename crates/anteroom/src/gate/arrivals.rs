@@ -8,7 +8,7 @@ use std::sync::{Arc, PoisonError};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
-use anteroom_listener::{HungUp, PeerState};
+use anteroom_listener::{HungUp, PeerState, Stream};
 
 use super::door::{Asleep, Door};
 use super::farewell::{Bidden, FAREWELL_BIT};
@@ -188,18 +188,15 @@ impl Gate {
         // The patience with one who was silent begins when it speaks.
         let age = if state.room.is_silent(token) { Duration::ZERO } else { parked.age.since_handshake(now) };
         let verdict = self.look_at(parked, age);
-        let gone = match verdict {
+        let gone = if verdict.serves() {
             // One who was silent until now has spoken before it closed.
-            Judgement::ServeUntil(patience) => {
-                let refused = self.hear(&mut state.room, token, now);
+            let refused = self.hear(&mut state.room, token, now);
+            if let Judgement::ServeUntil(patience) = verdict {
                 state.room.lose_patience(token, patience);
-                refused.map(|(parked, cause)| (parked, Judgement::Refuse(cause)))
             }
-            Judgement::Serve => {
-                let refused = self.hear(&mut state.room, token, now);
-                refused.map(|(parked, cause)| (parked, Judgement::Refuse(cause)))
-            }
-            _ => state.room.leave(token, now).map(|parked| (parked, verdict)),
+            refused.map(|(parked, cause)| (parked, Judgement::Refuse(cause)))
+        } else {
+            state.room.leave(token, now).map(|parked| (parked, verdict))
         };
         let wakers: Vec<_> = state.wake_takers(now).collect();
         drop(state);
@@ -260,8 +257,7 @@ impl Gate {
     /// The second half, outside the lock.
     pub(super) fn turn_out(&self, parked: Parked, cause: Cause, now: Instant) {
         let policy = self.policy();
-        let Parked { port: listener, peer, stream, age, .. } = parked;
-        match &policy.refusal {
+        self.send_away(parked, cause, now, |stream| match &policy.refusal {
             Refusal::Close => drop(stream),
             Refusal::Reply(reply) if cause.is_answered() => {
                 let Policy { farewell, farewells, .. } = *policy;
@@ -272,15 +268,18 @@ impl Gate {
                 }
             }
             Refusal::Reply(_) | Refusal::Reset => stream.reset(),
-        }
-        self.notes.leave_detail(Note::Refused { listener, cause, peer, age: age.since_handshake(now) });
+        });
     }
 
     /// The connection is refused, and its descriptor is free at the return: nobody reads a reply.
     pub(crate) fn expel(&self, parked: Parked, cause: Cause, now: Instant) {
         self.count_refused(&parked, cause);
+        self.send_away(parked, cause, now, Stream::reset);
+    }
+
+    fn send_away(&self, parked: Parked, cause: Cause, now: Instant, close: impl FnOnce(Stream)) {
         let Parked { port: listener, peer, stream, age, .. } = parked;
-        stream.reset();
+        close(stream);
         self.notes.leave_detail(Note::Refused { listener, cause, peer, age: age.since_handshake(now) });
     }
 

@@ -9,7 +9,7 @@ use std::time::Instant;
 use super::{Admission, Arrival, Entry, Room, Standing, Voice};
 use crate::admit::arena::Token;
 use crate::admit::cause::Cause;
-use crate::admit::lane::{Change, Lane, Ordered};
+use crate::admit::lane::{Lane, Ordered};
 use crate::admit::line::Links;
 use crate::admit::moment::Moment;
 use crate::admit::prefix::SourceKey;
@@ -145,12 +145,14 @@ impl<T> Room<T> {
         }
         let Some(alpha) = share.alpha else { return Share::MayTake };
         let is_over = |has: usize, free: usize| has > free.saturating_mul(alpha as usize);
-        let in_stage = match standing {
-            Standing::Silent => (of.sources.silent(source), of.free_to_be_silent(rules)),
-            Standing::Waits | Standing::Back => (of.sources.waiting(source), of.free_to_wait(rules)),
+        let free_in_stage = match standing {
+            Standing::Silent => of.free_to_be_silent(rules),
+            Standing::Waits | Standing::Back => of.free_to_wait(rules),
         };
         let in_all = of.free(rules).into_iter().chain(spare).min();
-        if is_over(in_stage.0, in_stage.1) || in_all.is_some_and(|free| is_over(held, free)) {
+        if is_over(in_stage(of, standing, source), free_in_stage)
+            || in_all.is_some_and(|free| is_over(held, free))
+        {
             return Share::HasPart;
         }
         Share::MayTake
@@ -159,10 +161,7 @@ impl<T> Room<T> {
     /// Whether the source of the one who is the first to go has more in its stage than another source:
     /// then nobody's greatest share grows when they change places.
     fn has_more(&self, of: &Lane, standing: Standing, first: Token, other: Token) -> bool {
-        let count = |source| match standing {
-            Standing::Silent => of.sources.silent(source),
-            Standing::Waits | Standing::Back => of.sources.waiting(source),
-        };
+        let count = |source| in_stage(of, standing, source);
         self.source_of(first).is_some_and(|source| count(source) > count(other))
     }
 
@@ -192,12 +191,7 @@ impl<T> Room<T> {
         let Entry { standing, since, patience, source, .. } = *entry;
         let Some(lane) = self.lanes.get_mut(entry.lane as usize) else { return };
         let ordered = match standing {
-            Standing::Silent => {
-                if let Some(source) = source {
-                    lane.sources.change_silent(source, |silent| Change::Taken.apply(silent));
-                }
-                lane.hush(&mut self.entries, token, since)
-            }
+            Standing::Silent => lane.hush(&mut self.entries, token, since, source),
             Standing::Waits | Standing::Back => lane.queue(&mut self.entries, token, since),
         };
         if ordered == Ordered::OutOfOrder || patience.is_some() {
@@ -256,5 +250,13 @@ impl<T> Room<T> {
             lane.unhush(&mut self.entries, token, source);
         }
         self.stand(token);
+    }
+}
+
+/// How many of a source are in the stage that somebody stands in.
+fn in_stage(of: &Lane, standing: Standing, source: Token) -> usize {
+    match standing {
+        Standing::Silent => of.sources.silent(source),
+        Standing::Waits | Standing::Back => of.sources.waiting(source),
     }
 }
