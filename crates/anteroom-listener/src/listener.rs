@@ -6,7 +6,7 @@
 use std::{
     io,
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use socket2::SockRef;
@@ -51,6 +51,30 @@ pub struct Listener {
     strictness: Strictness,
     tcp_kind: TcpKind,
     unix_queue: Option<diag::UnixQueue>,
+    pub(crate) sharing: Arc<Sharing>,
+    cookies: Option<sys::Cookies>,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Sharing(std::sync::atomic::AtomicBool);
+impl Sharing {
+    pub(crate) fn is_exclusive(&self) -> bool {
+        !self.0.load(std::sync::atomic::Ordering::Acquire)
+    }
+    pub(crate) fn pass_on(&self) {
+        self.0.store(true, std::sync::atomic::Ordering::Release)
+    }
+    pub(crate) fn reclaim(&self) {
+        self.0.store(false, std::sync::atomic::Ordering::Release)
+    }
+}
+impl Listener {
+    pub(crate) fn is_multipath(&self) -> bool {
+        self.tcp_kind == TcpKind::Multipath
+    }
+    pub(crate) fn cookies_at_first(&self) -> Option<sys::Cookies> {
+        self.cookies
+    }
 }
 
 /// Whether less than the requested backlog is an error.
@@ -226,6 +250,7 @@ impl Listener {
     /// What listens already.
     pub(crate) fn adopted(parts: Parts) -> Self {
         let listener = Self::from_parts(parts, None, Strictness::Lenient);
+        listener.sharing.pass_on();
         listener.remember(Backlog { requested: None, effective: listener.queue().limit });
         listener
     }
@@ -239,7 +264,18 @@ impl Listener {
         let tcp_kind = if sys::options::is_mptcp(fd.as_fd()) { TcpKind::Multipath } else { TcpKind::Plain };
         let name = name.unwrap_or_else(|| local.to_string());
         let backlog = Mutex::new(Backlog { requested: None, effective: None });
-        Self { file, fd, local, name, backlog, strictness, tcp_kind, unix_queue }
+        Self {
+            file,
+            fd,
+            local,
+            name,
+            backlog,
+            strictness,
+            tcp_kind,
+            unix_queue,
+            sharing: Arc::default(),
+            cookies: sys::cookies(),
+        }
     }
 
     /// listen(2), and what came of it.

@@ -7,7 +7,10 @@ use std::{
     fs, io, mem,
     os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
+    sync::Arc,
 };
+
+use crate::listener::Sharing;
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
@@ -16,6 +19,8 @@ use socket2::{Domain, SockAddr, Socket, Type};
 pub(crate) struct SocketFile {
     path: PathBuf,
     identity: Identity,
+    /// Of the socket behind it: its file goes with the last who has it.
+    sharing: Arc<Sharing>,
 }
 
 /// Device and inode.
@@ -35,11 +40,11 @@ pub(crate) enum InTheWay {
 
 impl SocketFile {
     /// The file that bind(2) has just made.
-    pub(crate) fn made(path: &Path) -> io::Result<Self> {
+    pub(crate) fn made(path: &Path, sharing: Arc<Sharing>) -> io::Result<Self> {
         // Absolute, because the working directory may be another one when it is removed.
         let path = std::path::absolute(path)?;
         let identity = identity(&fs::symlink_metadata(&path)?);
-        Ok(Self { path, identity })
+        Ok(Self { path, identity, sharing })
     }
 
     pub(crate) fn set_mode(&self, mode: u32) -> io::Result<()> {
@@ -54,6 +59,9 @@ impl SocketFile {
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
+        if !self.sharing.is_exclusive() {
+            return;
+        }
         let is_ours = fs::symlink_metadata(&self.path).is_ok_and(|now| identity(&now) == self.identity);
         if is_ours {
             // Nobody is left to be told; the next bind finds it and removes it as stale.

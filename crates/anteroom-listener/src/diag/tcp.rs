@@ -15,7 +15,9 @@ use super::{
 
 /// `include/net/tcp_states.h`.
 const ESTABLISHED: u8 = 1;
+const SYN_RECEIVED: u8 = 3;
 const CLOSE_WAIT: u8 = 8;
+const LISTEN: u8 = 10;
 
 /// `struct inet_diag_msg` of `include/uapi/linux/inet_diag.h`: family, state, timer, retransmits; the socket's id (ports
 /// in network order, addresses, interface, cookie); expiry, queues, owner, inode.
@@ -30,7 +32,9 @@ const INODE: usize = 68;
 /// Those that were reset are in the queue still, but in no table, so they are not counted here.
 pub(crate) fn queued_by_state(listener: SocketAddr) -> io::Result<Option<(u32, u32)>> {
     let (mut open, mut closed) = (0, 0);
-    Conversation::open()?.ask(Ask::ForAll, &question(listener), |record| {
+    let family = family(listener);
+    let states = [ESTABLISHED, CLOSE_WAIT];
+    Conversation::open()?.ask(Ask::ForAll, &question(family, listener.port(), &states), |record| {
         match read(record, listener)? {
             Some(ESTABLISHED) => open += 1,
             Some(CLOSE_WAIT) => closed += 1,
@@ -41,28 +45,70 @@ pub(crate) fn queued_by_state(listener: SocketAddr) -> io::Result<Option<(u32, u
     Ok(Some((open, closed)))
 }
 
+/// Counts the handshakes that are under way on the port of this listener. One that ends is in the listener's queue
+/// before it leaves this state (`tcp_check_req` and `tcp_child_process` in the kernel's `net/ipv4`).
+///
+/// By port: a handshake of an IPv4 client at an IPv6 listener carries an address of either family.
+pub(crate) fn handshakes(listener: SocketAddr) -> io::Result<Option<u32>> {
+    let mut count = 0;
+    let mut conversation = Conversation::open()?;
+    let families: &[i32] =
+        if listener.is_ipv6() { &[libc::AF_INET6, libc::AF_INET] } else { &[libc::AF_INET] };
+    for &family in families {
+        conversation.ask(Ask::ForAll, &question(family, listener.port(), &[SYN_RECEIVED]), |record| {
+            let [state] = array(record, STATE)?;
+            let port = u16::from_be_bytes(array(record, LOCAL_PORT)?);
+            count += u32::from(state == SYN_RECEIVED && port == listener.port());
+            Ok(())
+        })?;
+    }
+    Ok(Some(count))
+}
+
+/// Counts the sockets that listen on exactly this address.
+pub(crate) fn listening_on(listener: SocketAddr) -> io::Result<Option<u32>> {
+    let mut count = 0;
+    let question = question(family(listener), listener.port(), &[LISTEN]);
+    Conversation::open()?.ask(Ask::ForAll, &question, |record| {
+        let [state] = array(record, STATE)?;
+        let port = u16::from_be_bytes(array(record, LOCAL_PORT)?);
+        let is_here = local_address(record, listener)? == listener.ip();
+        count += u32::from(state == LISTEN && port == listener.port() && is_here);
+        Ok(())
+    })?;
+    Ok(Some(count))
+}
+
+fn family(listener: SocketAddr) -> i32 {
+    if listener.is_ipv6() { libc::AF_INET6 } else { libc::AF_INET }
+}
+
 /// `struct inet_diag_req_v2`. A dump filters by family, states and local port, not by address.
-fn question(listener: SocketAddr) -> Vec<u8> {
-    let family = if listener.is_ipv6() { libc::AF_INET6 } else { libc::AF_INET };
+fn question(family: i32, port: u16, states: &[u8]) -> Vec<u8> {
     let protocol = u8::try_from(libc::IPPROTO_TCP).unwrap_or_default();
     let mut bytes = vec![u8::try_from(family).unwrap_or_default(), protocol, 0, 0];
-    let states: u32 = 1 << ESTABLISHED | 1 << CLOSE_WAIT;
+    let states = states.iter().fold(0u32, |all, state| all | 1 << state);
     bytes.extend_from_slice(&states.to_ne_bytes());
-    bytes.extend_from_slice(&listener.port().to_be_bytes());
+    bytes.extend_from_slice(&port.to_be_bytes());
     // The peer's port, both addresses, the interface: any. The cookie that stands for any.
     bytes.extend_from_slice(&[0; 2 + 16 + 16 + 4]);
     bytes.extend_from_slice(&[0xff; 8]);
     bytes
 }
 
+/// The local address, read in the family of the listener.
+fn local_address(record: &[u8], listener: SocketAddr) -> Result<IpAddr, Malformed> {
+    Ok(match listener.ip() {
+        IpAddr::V4(_) => Ipv4Addr::from(array::<4>(record, LOCAL_ADDRESS)?).into(),
+        IpAddr::V6(_) => Ipv6Addr::from(array::<16>(record, LOCAL_ADDRESS)?).into(),
+    })
+}
+
 /// The state of a connection that waits at this listener; `None` if it is another's, or somebody has it already.
 fn read(record: &[u8], listener: SocketAddr) -> Result<Option<u8>, Malformed> {
     let [state] = array(record, STATE)?;
     let port = u16::from_be_bytes(array(record, LOCAL_PORT)?);
-    let address: IpAddr = match listener.ip() {
-        IpAddr::V4(_) => Ipv4Addr::from(array::<4>(record, LOCAL_ADDRESS)?).into(),
-        IpAddr::V6(_) => Ipv6Addr::from(array::<16>(record, LOCAL_ADDRESS)?).into(),
-    };
+    let address = local_address(record, listener)?;
     let is_queued = word(record, INODE)? == 0;
     let is_here = listener.ip().is_unspecified() || listener.ip() == address;
     Ok((is_queued && is_here && port == listener.port()).then_some(state))
@@ -126,7 +172,7 @@ mod tests {
 
     #[test]
     fn the_question_has_the_structure_s_length() {
-        assert_eq!(question("[::1]:80".parse().unwrap()).len(), 56);
+        assert_eq!(question(libc::AF_INET6, 80, &[LISTEN]).len(), 56);
     }
 
     proptest! {

@@ -9,7 +9,9 @@ mod selector;
 mod stream;
 
 pub(crate) use accept::accept;
-pub(crate) use facts::{drops, open_descriptors, somaxconn, tcp_info};
+pub(crate) use facts::{
+    cookies, defer_accept, drops, migrates_queued, open_descriptors, somaxconn, tcp_info,
+};
 pub(crate) use selector::{Alarm, Notices, Selector};
 pub(crate) use stream::discard_uncopied;
 

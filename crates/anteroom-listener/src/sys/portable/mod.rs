@@ -11,7 +11,7 @@ use std::{io, os::fd::BorrowedFd};
 pub(crate) use accept::accept;
 pub(crate) use selector::{Alarm, Notices, Selector};
 
-use super::{Ready, Sign, TcpInfo};
+use super::{Cookies, Ready, Sign, TcpInfo};
 
 /// The bits of poll(2) that tell whether a peer left.
 pub(crate) const PEER_INTEREST: i16 = libc::POLLIN;
@@ -46,5 +46,17 @@ pub(crate) fn open_descriptors() -> Option<u64> {
 }
 
 pub(crate) fn somaxconn() -> Option<u32> {
+    None
+}
+
+pub(crate) fn migrates_queued() -> Option<bool> {
+    None
+}
+
+pub(crate) fn cookies() -> Option<Cookies> {
+    None
+}
+
+pub(crate) fn defer_accept(_socket: BorrowedFd<'_>) -> Option<libc::c_int> {
     None
 }
