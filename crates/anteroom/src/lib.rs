@@ -30,6 +30,8 @@ mod gate;
 mod lifecycle;
 mod observe;
 mod server;
+#[cfg(feature = "signals")]
+mod signals;
 #[cfg(feature = "simulate")]
 pub mod simulate;
 #[cfg(feature = "test-util")]
@@ -56,3 +58,5 @@ pub use crate::observe::{
     Served, Snapshot,
 };
 pub use crate::server::{Incoming, IncomingBuilder, Lane, Server, ServerBuilder, ServiceFn, service_fn};
+#[cfg(feature = "signals")]
+pub use crate::signals::Signals;

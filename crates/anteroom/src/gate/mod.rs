@@ -9,11 +9,12 @@ mod arrivals;
 mod door;
 mod farewell;
 mod open;
+mod passage;
 mod port;
 mod register;
 mod takers;
 
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -25,6 +26,8 @@ use self::farewell::Farewells;
 pub use self::open::Gone;
 use self::open::Open;
 pub(crate) use self::open::{CountedBy, OpenKey, Wire};
+use self::passage::Passage;
+pub(crate) use self::passage::{Arriving, From};
 pub(crate) use self::port::Port;
 #[cfg(feature = "simulate")]
 pub(crate) use self::takers::LOOK_AGAIN_AFTER;
@@ -75,6 +78,7 @@ pub(crate) struct Gate {
     /// Replaced as a whole, under the lock of the state.
     policy: RwLock<Arc<Policy>>,
     farewells: Farewells,
+    passage: Passage,
     notes: Arc<Notes>,
     accept_on: AcceptOn,
     /// A taker that sleeps may have to be woken by the acceptor.
@@ -85,6 +89,8 @@ pub(crate) struct Gate {
     holding_back: AtomicBool,
     /// Some lane has lost its taker.
     abandoned: AtomicBool,
+    /// Turns of the acceptor: it lives as long as they grow when it is woken.
+    turns: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -161,12 +167,14 @@ impl Gate {
             acceptor,
             policy: RwLock::new(Arc::new(policy)),
             farewells: Farewells::default(),
+            passage: Passage::default(),
             notes,
             accept_on,
             to_relay: AtomicBool::new(false),
             ending: AtomicBool::new(false),
             holding_back: AtomicBool::new(false),
             abandoned: AtomicBool::new(false),
+            turns: AtomicU64::new(0),
         }
     }
 
@@ -192,6 +200,16 @@ impl Gate {
 
     pub(crate) fn wake_acceptor(&self) {
         self.acceptor.wake();
+    }
+
+    pub(crate) fn count_turn(&self) {
+        self.turns.fetch_add(1, Ordering::Release);
+    }
+
+    /// How many turns the acceptor has done.
+    #[cfg(feature = "systemd")]
+    pub(crate) fn turns(&self) -> u64 {
+        self.turns.load(Ordering::Acquire)
     }
 
     pub(crate) fn occupancy(&self) -> Occupancy {
