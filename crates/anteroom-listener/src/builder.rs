@@ -2,14 +2,14 @@
 //!
 //! Owns the defaults. Never retries, except once for a Unix socket file whose owner is gone.
 
-use std::{io, os::fd::OwnedFd, sync::Arc, time::Duration};
+use std::{io, os::fd::OwnedFd, time::Duration};
 
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use crate::{
     Address, AddressError, BindError, BindErrorKind, KeepAlive, Listener, UnixAddress,
     address::kernel_name,
-    listener::{Parts, Sharing, Strictness},
+    listener::{Parts, Strictness},
     options::{AfterClose, IpVersions, Options, ReuseAddress, SmallWrites},
     socket_file::{self, InTheWay, SocketFile},
     sys,
@@ -255,7 +255,6 @@ impl Builder {
         address: &Address,
     ) -> Result<Option<SocketFile>, BindError> {
         let failed = |error| BindError::kernel(address, error);
-        let sharing = Arc::new(Sharing::default());
         let Some(path) = address.path() else {
             return socket.bind(name).map(|()| None).map_err(failed);
         };
@@ -277,7 +276,7 @@ impl Builder {
             }
             result => result.map_err(failed)?,
         }
-        let file = SocketFile::made(path, Arc::clone(&sharing)).map_err(failed)?;
+        let file = SocketFile::made(path).map_err(failed)?;
         if let Some(mode) = self.options.mode {
             file.set_mode(mode).map_err(|error| BindError::refused(address, "mode", error))?;
         }

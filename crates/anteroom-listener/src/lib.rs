@@ -29,6 +29,8 @@
 #[cfg(not(unix))]
 compile_error!("anteroom-listener needs a Unix: its facts are facts about Unix sockets");
 
+mod activated;
+mod activation_error;
 mod address;
 mod adopt;
 mod batch;
@@ -38,17 +40,22 @@ mod diag;
 mod errno;
 mod error;
 mod fence;
+mod group;
+mod handshakes;
 mod listener;
 mod listeners;
 mod options;
 mod peer;
 mod poller;
 mod queue;
+mod sharing;
 mod socket_file;
 mod stream;
 #[expect(unsafe_code, reason = "the one place that calls the kernel itself")]
 mod sys;
 
+pub use activated::{activated, inherited_socket};
+pub use activation_error::{ActivationError, ActivationErrorKind};
 pub use address::{Address, AddressError, UnixAddress};
 pub use adopt::{AdoptError, AdoptErrorKind};
 pub use batch::{Accepted, Batch, BatchEnd, Classified};
@@ -56,7 +63,9 @@ pub use builder::Builder;
 pub use descriptors::Descriptors;
 pub use errno::AcceptErrorClass;
 pub use error::{BindError, BindErrorKind};
-pub use fence::{Fence, Handshakes, migrates_queued};
+pub use fence::Fence;
+pub use group::migrates_queued;
+pub use handshakes::Handshakes;
 pub use listener::Listener;
 pub use listeners::Listeners;
 pub use options::KeepAlive;

@@ -6,7 +6,7 @@
 use std::{
     io,
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Mutex, PoisonError},
 };
 
 use socket2::SockRef;
@@ -15,7 +15,9 @@ use crate::{
     Accepted, Address, AddressError, AdoptError, Backlog, BindError, BindErrorKind, Builder, Census,
     PeerAddr, Queue, Stream, diag,
     error::Act,
+    handshakes::CookiesBefore,
     queue::{self, TcpKind},
+    sharing::{Origin, Sharing},
     socket_file::SocketFile,
     sys,
 };
@@ -49,32 +51,10 @@ pub struct Listener {
     name: String,
     backlog: Mutex<Backlog>,
     strictness: Strictness,
-    tcp_kind: TcpKind,
+    pub(crate) tcp_kind: TcpKind,
+    pub(crate) sharing: Sharing,
+    pub(crate) cookies: CookiesBefore,
     unix_queue: Option<diag::UnixQueue>,
-    pub(crate) sharing: Arc<Sharing>,
-    cookies: Option<sys::Cookies>,
-}
-
-#[derive(Debug, Default)]
-pub(crate) struct Sharing(std::sync::atomic::AtomicBool);
-impl Sharing {
-    pub(crate) fn is_exclusive(&self) -> bool {
-        !self.0.load(std::sync::atomic::Ordering::Acquire)
-    }
-    pub(crate) fn pass_on(&self) {
-        self.0.store(true, std::sync::atomic::Ordering::Release)
-    }
-    pub(crate) fn reclaim(&self) {
-        self.0.store(false, std::sync::atomic::Ordering::Release)
-    }
-}
-impl Listener {
-    pub(crate) fn is_multipath(&self) -> bool {
-        self.tcp_kind == TcpKind::Multipath
-    }
-    pub(crate) fn cookies_at_first(&self) -> Option<sys::Cookies> {
-        self.cookies
-    }
 }
 
 /// Whether less than the requested backlog is an error.
@@ -235,9 +215,13 @@ impl Listener {
         backlog: Option<u32>,
         strictness: Strictness,
     ) -> Result<Self, BindError> {
-        let listener = Self::from_parts(parts, name, strictness);
+        let listener = Self::from_parts(parts, name, strictness, Origin::Own);
         listener.listen(backlog)?;
         Ok(listener)
+    }
+
+    pub(crate) fn socket_file(&self) -> Option<&SocketFile> {
+        self.file.as_ref()
     }
 
     /// Leaves a Unix socket's file behind when this closes.
@@ -249,13 +233,12 @@ impl Listener {
 
     /// What listens already.
     pub(crate) fn adopted(parts: Parts) -> Self {
-        let listener = Self::from_parts(parts, None, Strictness::Lenient);
-        listener.sharing.pass_on();
+        let listener = Self::from_parts(parts, None, Strictness::Lenient, Origin::Adopted);
         listener.remember(Backlog { requested: None, effective: listener.queue().limit });
         listener
     }
 
-    fn from_parts(parts: Parts, name: Option<String>, strictness: Strictness) -> Self {
+    fn from_parts(parts: Parts, name: Option<String>, strictness: Strictness, origin: Origin) -> Self {
         let Parts { fd, local, file } = parts;
         let unix_queue = match &local {
             Address::Tcp(_) => None,
@@ -264,18 +247,8 @@ impl Listener {
         let tcp_kind = if sys::options::is_mptcp(fd.as_fd()) { TcpKind::Multipath } else { TcpKind::Plain };
         let name = name.unwrap_or_else(|| local.to_string());
         let backlog = Mutex::new(Backlog { requested: None, effective: None });
-        Self {
-            file,
-            fd,
-            local,
-            name,
-            backlog,
-            strictness,
-            tcp_kind,
-            unix_queue,
-            sharing: Arc::default(),
-            cookies: sys::cookies(),
-        }
+        let (sharing, cookies) = (Sharing::new(origin), CookiesBefore::of(&local));
+        Self { file, fd, local, name, backlog, strictness, tcp_kind, sharing, cookies, unix_queue }
     }
 
     /// listen(2), and what came of it.
@@ -328,7 +301,7 @@ impl AsRawFd for Listener {
     }
 }
 
-/// The descriptor goes on listening; a Unix socket's file stays.
+/// The descriptor goes on listening, or stays [fenced](Listener::fence) if it is; a Unix socket's file stays.
 impl From<Listener> for OwnedFd {
     fn from(mut listener: Listener) -> Self {
         listener.keep_socket_file();

@@ -7,10 +7,8 @@ use std::{
     fs, io, mem,
     os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::atomic::{AtomicBool, Ordering},
 };
-
-use crate::listener::Sharing;
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
@@ -19,8 +17,8 @@ use socket2::{Domain, SockAddr, Socket, Type};
 pub(crate) struct SocketFile {
     path: PathBuf,
     identity: Identity,
-    /// Of the socket behind it: its file goes with the last who has it.
-    sharing: Arc<Sharing>,
+    /// Somebody else has the socket too, and needs the file.
+    is_passed_on: AtomicBool,
 }
 
 /// Device and inode.
@@ -40,15 +38,23 @@ pub(crate) enum InTheWay {
 
 impl SocketFile {
     /// The file that bind(2) has just made.
-    pub(crate) fn made(path: &Path, sharing: Arc<Sharing>) -> io::Result<Self> {
+    pub(crate) fn made(path: &Path) -> io::Result<Self> {
         // Absolute, because the working directory may be another one when it is removed.
         let path = std::path::absolute(path)?;
         let identity = identity(&fs::symlink_metadata(&path)?);
-        Ok(Self { path, identity, sharing })
+        Ok(Self { path, identity, is_passed_on: AtomicBool::new(false) })
     }
 
     pub(crate) fn set_mode(&self, mode: u32) -> io::Result<()> {
         fs::set_permissions(&self.path, fs::Permissions::from_mode(mode))
+    }
+
+    pub(crate) fn pass_on(&self) {
+        self.is_passed_on.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn reclaim(&self) {
+        self.is_passed_on.store(false, Ordering::Relaxed);
     }
 
     /// Leaves the file where it is.
@@ -59,7 +65,7 @@ impl SocketFile {
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        if !self.sharing.is_exclusive() {
+        if self.is_passed_on.load(Ordering::Relaxed) {
             return;
         }
         let is_ours = fs::symlink_metadata(&self.path).is_ok_and(|now| identity(&now) == self.identity);

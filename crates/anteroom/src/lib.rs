@@ -38,8 +38,8 @@ pub mod simulate;
 pub mod test;
 
 pub use anteroom_listener::{
-    AcceptErrorClass, Address, AddressError, AdoptError, Backlog, BindError, Builder as ListenerBuilder,
-    Census, Listener, Listeners, PeerAddr, Queue,
+    AcceptErrorClass, ActivationError, Address, AddressError, AdoptError, Backlog, BindError,
+    Builder as ListenerBuilder, Census, Listener, Listeners, PeerAddr, Queue, activated,
 };
 
 pub use crate::accept::{Candidate, Verdict};

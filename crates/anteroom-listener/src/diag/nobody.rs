@@ -26,6 +26,6 @@ pub(crate) fn handshakes(_listener: SocketAddr) -> io::Result<Option<u32>> {
     Ok(None)
 }
 
-pub(crate) fn listening_on(_listener: SocketAddr) -> io::Result<Option<u32>> {
+pub(crate) fn listening_with(_listener: SocketAddr, _inode: u32) -> io::Result<Option<u32>> {
     Ok(None)
 }

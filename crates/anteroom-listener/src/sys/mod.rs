@@ -7,14 +7,16 @@
 //!
 //! - `accept`: one call, the new socket non-blocking and close-on-exec, with the peer's address.
 //! - `tcp_info`, `drops`, `somaxconn`: the queue's facts, `None` where the platform does not tell.
+//! - `network_setting`, `cookies_sent`: what the network namespace tells of itself, `None` likewise.
+//! - `fence`: a filter on a listener that drops new SYNs; an error of kind `Unsupported` where there is none.
 //! - `open_descriptors`: how many this process has, `None` likewise.
-//! - `migrates_queued`, `cookies`: sysctls and counts of the network namespace, `None` likewise.
 //! - `options`: the socket options that not every Unix has; a missing one is an error of kind `Unsupported`.
 //! - `discard_uncopied`: throws bytes away without copying them, or says that it cannot.
 //! - `PEER_INTEREST` and `peer_sign`: which bits of poll(2) to ask for, and what the answer says of the peer.
 //! - `Selector`, `Alarm`, `Notices`: what a poller sleeps on, what wakes it, and what it is told.
 
 mod descriptors;
+pub(crate) mod inherited;
 mod poll;
 mod stream;
 
@@ -32,8 +34,8 @@ use std::time::Duration;
 
 pub(crate) use descriptors::descriptor_limit;
 pub(crate) use platform::{
-    Alarm, Notices, PEER_INTEREST, Selector, accept, cookies, defer_accept, discard_uncopied, drops,
-    migrates_queued, open_descriptors, options, peer_sign, somaxconn, tcp_info,
+    Alarm, Notices, PEER_INTEREST, Selector, accept, cookies_sent, discard_uncopied, drops, fence,
+    network_setting, open_descriptors, options, peer_sign, somaxconn, tcp_info,
 };
 pub(crate) use poll::{PollSet, Ready};
 pub(crate) use stream::unread_bytes;
@@ -44,15 +46,6 @@ pub(crate) use stream::unread_bytes;
 pub(crate) const NO_SIGNAL: libc::c_int = libc::MSG_NOSIGNAL;
 #[cfg(target_vendor = "apple")]
 pub(crate) const NO_SIGNAL: libc::c_int = 0;
-
-/// SYN cookies in a network namespace: a handshake that is under way by cookie is known to nobody.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Cookies {
-    /// `net.ipv4.tcp_syncookies`: 0 never, 1 when a queue of handshakes is full, 2 always.
-    pub(crate) mode: u8,
-    /// How many were sent so far.
-    pub(crate) sent: u64,
-}
 
 /// What poll's answer says of a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

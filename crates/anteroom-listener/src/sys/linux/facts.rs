@@ -11,7 +11,7 @@ use std::{
 
 use libc::{c_int, socklen_t};
 
-use crate::sys::{Cookies, TcpInfo};
+use crate::sys::TcpInfo;
 
 /// As much of `struct tcp_info` as is read here.
 const TCP_INFO_LENGTH: usize = 60;
@@ -43,29 +43,6 @@ pub(crate) fn drops(socket: BorrowedFd<'_>) -> Option<u64> {
 /// `net.core.somaxconn` of the caller's network namespace.
 pub(crate) fn somaxconn() -> Option<u32> {
     fs::read_to_string("/proc/sys/net/core/somaxconn").ok()?.trim().parse().ok()
-}
-
-/// `net.ipv4.tcp_migrate_req` of the caller's network namespace.
-pub(crate) fn migrates_queued() -> Option<bool> {
-    Some(fs::read_to_string("/proc/sys/net/ipv4/tcp_migrate_req").ok()?.trim() == "1")
-}
-
-/// `net.ipv4.tcp_syncookies` of the caller's network namespace, and how many cookies it has sent so far.
-pub(crate) fn cookies() -> Option<Cookies> {
-    let mode = fs::read_to_string("/proc/sys/net/ipv4/tcp_syncookies").ok()?.trim().parse().ok()?;
-    // Pairs of lines: the names, and the numbers in the same order.
-    let told = fs::read_to_string("/proc/thread-self/net/netstat").ok()?;
-    let mut lines = told.lines().filter(|line| line.starts_with("TcpExt:"));
-    let (names, numbers) = (lines.next()?, lines.next()?);
-    let (_, sent) = names.split(' ').zip(numbers.split(' ')).find(|(name, _)| *name == "SyncookiesSent")?;
-    Some(Cookies { mode, sent: sent.parse().ok()? })
-}
-
-/// `TCP_DEFER_ACCEPT` in seconds; 0 is off, `None` if it cannot be read.
-pub(crate) fn defer_accept(socket: BorrowedFd<'_>) -> Option<c_int> {
-    let mut buffer = [0; 4];
-    let bytes = read_option(socket, libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT, &mut buffer).ok()?;
-    word(bytes, 0).and_then(|seconds| c_int::try_from(seconds).ok())
 }
 
 /// How many descriptors this process has open. Since 6.2 `stat` gives it (`proc_readfd_count` in `fs/proc/fd.c`);

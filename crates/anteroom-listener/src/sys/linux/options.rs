@@ -1,4 +1,4 @@
-//! setsockopt(2) for what not every Unix has (socket(7), ip(7), ipv6(7), tcp(7)).
+//! setsockopt(2), and getsockopt(2) of what it restores, for what not every Unix has (socket(7), ip(7), ipv6(7), tcp(7)).
 //!
 //! Owns the calls. Never checks whether an option makes sense: that was done before.
 
@@ -9,7 +9,10 @@ use std::{
 };
 
 use libc::{c_int, socklen_t};
-use socket2::{Protocol, SockFilter, SockRef, Socket, TcpKeepalive};
+use socket2::{Protocol, SockRef, Socket, TcpKeepalive};
+
+/// Of a `c_int`.
+const LENGTH: socklen_t = 4;
 
 /// The protocol number of MPTCP.
 pub(crate) fn mptcp() -> io::Result<Protocol> {
@@ -48,37 +51,29 @@ pub(crate) fn set_type_of_service(socket: &Socket, value: u8, is_v6: bool) -> io
 }
 
 /// `seconds` as tcp(7) wants them.
-pub(crate) fn set_defer_accept(socket: impl AsFd, seconds: c_int) -> io::Result<()> {
-    write_option(socket.as_fd(), libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT, seconds)
+pub(crate) fn set_defer_accept(socket: &Socket, seconds: c_int) -> io::Result<()> {
+    write_defer_accept(socket.as_fd(), seconds)
+}
+
+/// `TCP_DEFER_ACCEPT` of a socket that listens already; 0 switches it off.
+pub(crate) fn write_defer_accept(socket: BorrowedFd<'_>, seconds: c_int) -> io::Result<()> {
+    write_option(socket, libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT, seconds)
+}
+
+/// The seconds of `TCP_DEFER_ACCEPT`; 0 if it is off.
+pub(crate) fn read_defer_accept(socket: BorrowedFd<'_>) -> io::Result<c_int> {
+    let mut seconds: c_int = 0;
+    let mut length = LENGTH;
+    let value = (&raw mut seconds).cast();
+    let (level, name) = (libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT);
+    // SAFETY: `value` is writable for `length` bytes, `length` for its own size, and the call keeps neither pointer.
+    let answer = unsafe { libc::getsockopt(socket.as_raw_fd(), level, name, value, &raw mut length) };
+    if answer == -1 { Err(io::Error::last_os_error()) } else { Ok(seconds) }
 }
 
 /// `length` of the queue of connections whose cookie is not yet confirmed.
 pub(crate) fn set_fast_open(socket: &Socket, length: c_int) -> io::Result<()> {
     write_option(socket.as_fd(), libc::IPPROTO_TCP, libc::TCP_FASTOPEN, length)
-}
-
-/// Drops segments with SYN set and ACK clear, and lets the others through (`SO_ATTACH_FILTER`, socket(7)). At a TCP
-/// socket a filter sees a segment from its TCP header on (`tcp_filter` in `net/ipv4/tcp_ipv4.c`).
-pub(crate) fn attach_fence(socket: BorrowedFd<'_>) -> io::Result<()> {
-    const FLAGS: u32 = 13;
-    const SYN: u32 = 0x02;
-    const ACK: u32 = 0x10;
-    let step = |code: u32, if_so, if_not, value| {
-        SockFilter::new(u16::try_from(code).unwrap_or_default(), if_so, if_not, value)
-    };
-    let program = [
-        step(libc::BPF_LD | libc::BPF_B | libc::BPF_ABS, 0, 0, FLAGS),
-        step(libc::BPF_ALU | libc::BPF_AND | libc::BPF_K, 0, 0, SYN | ACK),
-        step(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 0, 1, SYN),
-        step(libc::BPF_RET | libc::BPF_K, 0, 0, 0),
-        step(libc::BPF_RET | libc::BPF_K, 0, 0, u32::MAX),
-    ];
-    SockRef::from(&socket).attach_filter(&program)
-}
-
-/// `SO_DETACH_FILTER`.
-pub(crate) fn detach_fence(socket: BorrowedFd<'_>) -> io::Result<()> {
-    SockRef::from(&socket).detach_filter()
 }
 
 /// Whether the socket listens (`SO_ACCEPTCONN`).
@@ -92,7 +87,6 @@ pub(crate) fn is_mptcp(socket: BorrowedFd<'_>) -> bool {
 }
 
 fn write_option(socket: BorrowedFd<'_>, level: c_int, name: c_int, value: c_int) -> io::Result<()> {
-    const LENGTH: socklen_t = 4;
     let value = (&raw const value).cast();
     // SAFETY: `value` points to a live `c_int` of `LENGTH` bytes, and the call does not keep the pointer.
     let answer = unsafe { libc::setsockopt(socket.as_raw_fd(), level, name, value, LENGTH) };

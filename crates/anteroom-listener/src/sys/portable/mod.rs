@@ -3,6 +3,7 @@
 //! Owns honest absence: a fact that POSIX does not offer is `None` here, even where this platform might know it.
 
 mod accept;
+pub(crate) mod fence;
 pub(crate) mod options;
 mod selector;
 
@@ -11,7 +12,7 @@ use std::{io, os::fd::BorrowedFd};
 pub(crate) use accept::accept;
 pub(crate) use selector::{Alarm, Notices, Selector};
 
-use super::{Cookies, Ready, Sign, TcpInfo};
+use super::{Ready, Sign, TcpInfo};
 
 /// The bits of poll(2) that tell whether a peer left.
 pub(crate) const PEER_INTEREST: i16 = libc::POLLIN;
@@ -49,14 +50,10 @@ pub(crate) fn somaxconn() -> Option<u32> {
     None
 }
 
-pub(crate) fn migrates_queued() -> Option<bool> {
+pub(crate) fn network_setting(_path: &str) -> Option<u32> {
     None
 }
 
-pub(crate) fn cookies() -> Option<Cookies> {
-    None
-}
-
-pub(crate) fn defer_accept(_socket: BorrowedFd<'_>) -> Option<libc::c_int> {
+pub(crate) fn cookies_sent() -> Option<u64> {
     None
 }

@@ -2,11 +2,7 @@
 //!
 //! Owns the refusals. `SO_ACCEPTCONN` is POSIX and is asked.
 
-use std::{
-    io,
-    os::fd::{AsFd, BorrowedFd},
-    time::Duration,
-};
+use std::{io, os::fd::BorrowedFd, time::Duration};
 
 use libc::c_int;
 use socket2::{Protocol, Socket, TcpKeepalive};
@@ -46,19 +42,19 @@ pub(crate) fn set_type_of_service(_socket: &Socket, _value: u8, _is_v6: bool) ->
     unsupported()
 }
 
-pub(crate) fn set_defer_accept(_socket: impl AsFd, _seconds: c_int) -> io::Result<()> {
+pub(crate) fn set_defer_accept(_socket: &Socket, _seconds: c_int) -> io::Result<()> {
+    unsupported()
+}
+
+pub(crate) fn write_defer_accept(_socket: BorrowedFd<'_>, _seconds: c_int) -> io::Result<()> {
+    unsupported()
+}
+
+pub(crate) fn read_defer_accept(_socket: BorrowedFd<'_>) -> io::Result<c_int> {
     unsupported()
 }
 
 pub(crate) fn set_fast_open(_socket: &Socket, _length: c_int) -> io::Result<()> {
-    unsupported()
-}
-
-pub(crate) fn attach_fence(_socket: BorrowedFd<'_>) -> io::Result<()> {
-    unsupported()
-}
-
-pub(crate) fn detach_fence(_socket: BorrowedFd<'_>) -> io::Result<()> {
     unsupported()
 }
 
