@@ -19,7 +19,7 @@ use crate::machine::threads_named;
 ///
 /// The setup is one JSON object, every key of which may be left out: `listen` (an address, default
 /// `127.0.0.1:0`), `backlog`, `config` (`anteroom::Config`), `workers` (default 2), `speaks_first`,
-/// `events` (`unheard`: nobody listens), `admin` (a second lane), and `log`: its events go to stdout as text then, and the conversation is held over stderr.
+/// `events` (`unheard`: nobody listens), `admin` (a second lane), `signals`, and `log`: its events go to stdout as text then, and the conversation is held over stderr.
 /// `src/server.rs` lists the commands.
 pub struct ServerProcess {
     process: Child,
@@ -170,6 +170,12 @@ impl ServerProcess {
     /// SIGCONT.
     pub fn go_on(&self) {
         self.signal("-CONT");
+    }
+
+    /// Waits until it has ended; says whether a signal ended it.
+    pub fn ends(&mut self) -> bool {
+        use std::os::unix::process::ExitStatusExt;
+        eventually_gives("the server ends", BOUND, || self.process.try_wait().ok()?).signal().is_some()
     }
 
     fn signal(&self, signal: &str) {

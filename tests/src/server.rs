@@ -16,6 +16,7 @@
 //! With `"admin"` in the setup there is a second lane, which speaks as the first; its keys are those of
 //! [`Lane`]: `max_connections`, `max_waiting`, `set_aside`. The first line tells its address, too.
 //! With `"events": "unheard"` in the setup nobody listens to the events: kept, they are the most of its memory.
+//! With `"signals": true` it stops as signals tell it, and speaks an event `hangup` at SIGHUP.
 //! With `"log": true` in the setup the events go to stdout, as text, and the answers to stderr.
 //!
 //! The commands are read by a thread that is none of the runtime's: blocked workers do not hold them up.
@@ -34,7 +35,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anteroom::{
-    Config, Connection, Deaths, Distribution, Handle, Lane, Listener, Report, Server, service_fn,
+    Config, Connection, Deaths, Distribution, Handle, Lane, Listener, Report, Server, Signals, service_fn,
 };
 use anteroom_tests::events::Collected;
 use anteroom_tests::hoard::Hoard;
@@ -66,6 +67,11 @@ fn main() {
     let (server, started) = start(&setup, &runtime, &calls);
     say(&started);
     let handle = server.handle();
+    let signals = || {
+        let hangup = |_: &Handle| tracing::info!(target: "hangup", "SIGHUP");
+        Signals::install_with(&handle, hangup).expect("signals can be heard")
+    };
+    let _signals = setup["signals"].as_bool().unwrap_or(false).then(signals);
     let mut hoard = Hoard::default();
 
     for command in io::stdin().lock().lines() {

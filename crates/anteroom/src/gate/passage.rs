@@ -32,8 +32,10 @@ pub(crate) struct Arriving {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum From {
     /// Accepted by a predecessor: it counts as accepted here.
+    #[cfg_attr(not(feature = "handover"), expect(dead_code, reason = "nobody comes without a handover"))]
     Predecessor,
     /// Counted already.
+    #[cfg(feature = "handover")]
     Successor,
 }
 

@@ -10,6 +10,8 @@ use anteroom_listener::{Backlog, BindError, Census};
 
 use super::life::{Failure, Life};
 use super::signal::{Exhausted, Stopped};
+#[cfg(feature = "handover")]
+use super::succession::{New, Old};
 use crate::admit::LaneRules;
 use crate::config::{Config, ConfigError};
 use crate::connection::Draining;
@@ -215,6 +217,45 @@ impl Handle {
         self.stopped()
     }
 
+    /// Starts `command`, the new version of this program, and hands over to it: the listening sockets
+    /// with all that the kernel has queued, and those who wait in the room, with their ages. Nobody is
+    /// reset, and at no moment does nobody accept for longer than a message takes.
+    ///
+    /// The new process finds its predecessor with
+    /// [`Predecessor::inherited`](crate::Predecessor::inherited) and gives it to its builder. It has
+    /// `within` to be ready, listeners and all; then this server [drains](Self::drain) within
+    /// [`Config::drain_within`](crate::Config::drain_within) without touching the queues. If the new one
+    /// ends, is not ready in time or leaves a listener out, it is killed, and this server serves on as if
+    /// nothing had happened; an event and the error say why.
+    ///
+    /// It begins at the call, on a thread of its own.
+    ///
+    /// # Cancel safety
+    /// Dropping the result loses only the outcome.
+    #[cfg(feature = "handover")]
+    pub fn upgrade(&self, command: std::process::Command, within: Duration) -> crate::handover::Upgrade {
+        crate::handover::upgrade(Box::new(Old::new(Arc::clone(&self.0))), command, within)
+    }
+
+    /// Hands over, as [`upgrade`](Self::upgrade) does, to a process that somebody else starts and that
+    /// connects to a Unix socket at `path` ([`Predecessor::connect`](crate::Predecessor::connect)).
+    /// The socket is readable and writable for this user alone, and who connects is asked for: this user
+    /// or root. Each successor has `within` from its connect until it serves.
+    ///
+    /// It is open until the result is dropped, or until a handover has succeeded.
+    ///
+    /// # Errors
+    /// The path cannot be bound, or a thread not be started.
+    #[cfg(feature = "handover")]
+    pub fn hand_over_on(
+        &self,
+        path: impl AsRef<std::path::Path>,
+        within: Duration,
+    ) -> Result<crate::handover::HandoverSocket, crate::handover::HandoverError> {
+        let core = Arc::clone(&self.0);
+        crate::handover::offer_on(move || Box::new(Old::new(Arc::clone(&core))), path.as_ref(), within)
+    }
+
     /// Resolves when the server has stopped, whoever stopped it.
     pub fn stopped(&self) -> Stopped {
         Stopped::new(Arc::clone(&self.0.life))
@@ -303,6 +344,12 @@ impl Core {
     pub(crate) fn fail(&self, failure: Failure) {
         let began = self.life.fail(failure, self.config().drain_within);
         self.drain_began(began);
+    }
+
+    /// Begins to accept when the predecessor says so, and takes up who waits there.
+    #[cfg(feature = "handover")]
+    pub(crate) fn succeed(self: &Arc<Self>, predecessor: crate::handover::Predecessor) {
+        crate::handover::succeed(predecessor, Box::new(New::new(Arc::clone(self))));
     }
 
     fn drain_began(&self, began: bool) {

@@ -41,8 +41,10 @@ pub(crate) struct Life {
     paused: AtomicBool,
     /// A predecessor still accepts from the same sockets.
     held: AtomicBool,
-    /// A successor accepts from the same sockets.
+    /// Another process accepts from the same sockets: they are closed, not drained.
     handed_over: AtomicBool,
+    #[cfg(feature = "handover")]
+    exchanging: AtomicBool,
     /// Nobody who was cut is waited for any more.
     hurried: AtomicBool,
     lame_duck: Mutex<LameDuck>,
@@ -73,6 +75,8 @@ impl Life {
             paused: AtomicBool::new(false),
             held: AtomicBool::new(false),
             handed_over: AtomicBool::new(false),
+            #[cfg(feature = "handover")]
+            exchanging: AtomicBool::new(false),
             hurried: AtomicBool::new(false),
             lame_duck: Mutex::default(),
             deadline: Mutex::new(None),
@@ -108,11 +112,24 @@ impl Life {
         self.paused.swap(false, Ordering::AcqRel)
     }
 
+    /// Says whether no other handover is under way.
+    #[cfg(feature = "handover")]
+    pub(crate) fn begin_exchange(&self) -> bool {
+        !self.exchanging.swap(true, Ordering::AcqRel)
+    }
+
+    #[cfg(feature = "handover")]
+    pub(crate) fn end_exchange(&self) {
+        self.exchanging.store(false, Ordering::Release);
+    }
+
     /// Accepting has to wait until the predecessor lets go.
+    #[cfg(feature = "handover")]
     pub(crate) fn hold(&self) {
         self.held.store(true, Ordering::Release);
     }
 
+    #[cfg(feature = "handover")]
     pub(crate) fn let_go(&self) {
         self.held.store(false, Ordering::Release);
     }
@@ -121,7 +138,8 @@ impl Life {
         self.held.load(Ordering::Acquire)
     }
 
-    /// The queues are the successor's.
+    /// The queues are another process's.
+    #[cfg(feature = "handover")]
     pub(crate) fn hand_over(&self) {
         self.handed_over.store(true, Ordering::Release);
     }

@@ -7,6 +7,8 @@ mod error;
 mod handle;
 mod life;
 mod signal;
+#[cfg(feature = "handover")]
+mod succession;
 
 pub use self::error::{AcceptError, ServeError, StartError};
 pub use self::handle::Handle;

@@ -45,6 +45,12 @@ pub(crate) enum Note {
         listener: usize,
         backlog: Backlog,
     },
+    /// It shares its port by `SO_REUSEPORT` with so many, itself included, and the kernel does not move
+    /// the queue of one that closes to the others.
+    ReusePort {
+        listener: usize,
+        members: u32,
+    },
     ReserveLost,
     ReserveRegained,
     FilterSlow {
@@ -79,6 +85,11 @@ pub(crate) enum Note {
     ListenerFailed {
         listener: usize,
         error: io::Error,
+    },
+    /// This server was not succeeded, or did not succeed another; the old one serves on.
+    #[cfg(feature = "handover")]
+    HandoverFailed {
+        error: String,
     },
     Phase(Phase),
     Paused,

@@ -77,6 +77,13 @@ impl Speaker {
                 }
             }
             Note::Listening { address, listener, backlog } => self.listening(&address, listener, backlog),
+            Note::ReusePort { listener, members } => {
+                let listener = self.name(listener);
+                warn!(target: "anteroom::reuse_port", listener, members,
+                    "a restart costs clients: a listener of this group that is killed resets its queue, and while one is \
+                     drained it keeps its part of the newcomers waiting for their next SYN, a second or more; set \
+                     net.ipv4.tcp_migrate_req=1, or hand the socket over");
+            }
             Note::ReserveLost => {
                 warn!(target: "anteroom::reserve", "the reserve descriptor was lost to another thread; trying to regain it");
             }
@@ -113,11 +120,15 @@ impl Speaker {
             }
             Note::HandedOver { listener } => {
                 let listener = self.name(listener);
-                info!(target: "anteroom::handed_over", listener, "its queue is the successor's");
+                info!(target: "anteroom::handed_over", listener, "its queue is another process's");
             }
             Note::ListenerFailed { listener, error } => {
                 let listener = self.name(listener);
                 error!(target: "anteroom::listener_failed", listener, %error, "the listener is broken");
+            }
+            #[cfg(feature = "handover")]
+            Note::HandoverFailed { error } => {
+                error!(target: "anteroom::handover_failed", error, "the handover failed; the old server serves on");
             }
             Note::Phase(phase) => info!(target: "anteroom::phase", phase = phase.label(), "phase"),
             Note::Paused => info!(target: "anteroom::paused", "accepting is paused; the kernel queues"),

@@ -219,6 +219,18 @@ impl IncomingBuilder {
         self
     }
 
+    /// Succeeds another server: nobody is accepted until `predecessor` says so, and who waits there comes
+    /// along. The listeners are those that it gave ([`Predecessor::take`](crate::Predecessor::take)), and
+    /// others if need be; each that it offered has to be served or
+    /// [left](crate::Predecessor::leave). If it does not let go, this ends with
+    /// [`ServeError::NoSuccession`](crate::ServeError::NoSuccession), having accepted nobody.
+    #[cfg(feature = "handover")]
+    #[must_use]
+    pub fn succeed(mut self, predecessor: crate::Predecessor) -> Self {
+        self.common.predecessor = Some(predecessor);
+        self
+    }
+
     /// `accept` fails with what `faults` gives, and is asked itself whenever that is `None`.
     #[cfg(feature = "test-util")]
     #[must_use]

@@ -5,7 +5,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::sync::Arc;
 
-use anteroom_listener::{Descriptors, Poller};
+use anteroom_listener::{Descriptors, Poller, migrates_queued};
 use tokio::runtime;
 
 use super::driver;
@@ -22,6 +22,8 @@ use crate::observe::{Note, Notes, Phase, Subject, start_watch};
 pub(super) struct Common {
     pub(super) config: Config,
     pub(super) filter: Option<Filter>,
+    #[cfg(feature = "handover")]
+    pub(super) predecessor: Option<crate::handover::Predecessor>,
     #[cfg(feature = "test-util")]
     pub(super) faults: Option<FaultSource>,
 }
@@ -45,6 +47,10 @@ pub(super) fn start(common: Common, lanes: Vec<Lane>) -> Result<Arc<Core>, Start
     };
     let poller = Poller::new().map_err(|source| StartError::Resources { what: "the epoll set", source })?;
     let core = assemble(config, lanes, rules, poller);
+    #[cfg(feature = "handover")]
+    if common.predecessor.is_some() {
+        core.life.hold();
+    }
     let parts = Parts {
         core: Arc::clone(&core),
         filter,
@@ -73,9 +79,17 @@ pub(super) fn start(common: Common, lanes: Vec<Lane>) -> Result<Arc<Core>, Start
     for (listener, port) in core.gate.ports().iter().enumerate() {
         let note = Note::Listening { address: Arc::clone(&port.address), listener, backlog: port.backlog() };
         core.gate.notes().leave(note);
+        let group = port.listener().and_then(|held| held.reuse_port_group());
+        if let Some(members) = group.filter(|_| migrates_queued() == Some(false)) {
+            core.gate.notes().leave(Note::ReusePort { listener, members });
+        }
     }
-    if core.life.enter(Phase::Serving) {
+    if !core.life.is_held() && core.life.enter(Phase::Serving) {
         core.gate.notes().leave(Note::Phase(Phase::Serving));
+    }
+    #[cfg(feature = "handover")]
+    if let Some(predecessor) = common.predecessor {
+        core.succeed(predecessor);
     }
     Ok(core)
 }

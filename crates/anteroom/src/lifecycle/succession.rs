@@ -1,0 +1,190 @@
+//! A server as a handover sees it: what the old one gives, and what the new one gets.
+//!
+//! Owns nothing of its own. Decides when listeners are closed without a drain, and who goes along;
+//! never speaks with the other process.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::handle::Core;
+use super::life::Failure;
+use crate::admit::Age;
+use crate::gate::{From, Parked, Port};
+use crate::handover::{Estate, Exported, HandoverError, Heir, Offered};
+use crate::observe::{Note, Phase};
+
+/// The server that is to be succeeded.
+#[derive(Debug)]
+pub(super) struct Old {
+    core: Arc<Core>,
+    /// Those that nobody else held before they were offered.
+    exclusive: Vec<usize>,
+}
+
+impl Old {
+    pub(super) fn new(core: Arc<Core>) -> Self {
+        Self { core, exclusive: Vec::new() }
+    }
+
+    fn ports(&self) -> &[Arc<Port>] {
+        self.core.gate.ports()
+    }
+
+    /// In numbers of our own: names are for the wire.
+    fn parked(&self, connections: Vec<Exported>) -> Vec<Parked> {
+        parked(self.ports(), connections)
+    }
+
+    fn reclaim(&self, may: impl Fn(&Port) -> bool) {
+        let ports = self.exclusive.iter().filter_map(|&index| self.ports().get(index));
+        for port in ports.filter(|port| may(port)) {
+            if let Some(listener) = port.listener() {
+                listener.reclaim();
+            }
+        }
+    }
+}
+
+impl Estate for Old {
+    fn may_begin(&self) -> Result<(), &'static str> {
+        let life = &self.core.life;
+        match life.phase() {
+            Phase::Starting => Err("the server has not taken over from its own predecessor yet"),
+            Phase::Draining | Phase::Stopped => Err("the server is draining"),
+            _ if !life.begin_exchange() => Err("another handover is under way"),
+            _ => Ok(()),
+        }
+    }
+
+    fn listeners(&mut self) -> io::Result<Vec<Offered>> {
+        let mut offered = Vec::new();
+        for (index, port) in self.core.gate.ports().iter().enumerate() {
+            let Some(listener) = port.listener() else { continue };
+            let is_exclusive = listener.is_exclusive();
+            if is_exclusive {
+                self.exclusive.push(index);
+            }
+            let fd: OwnedFd = listener.share()?;
+            offered.push(Offered {
+                name: port.name.to_string(),
+                address: port.address.to_string(),
+                exclusive: is_exclusive,
+                fd,
+            });
+        }
+        Ok(offered)
+    }
+
+    fn hand_over(&self, left: &[String]) {
+        for port in self.ports().iter().filter(|port| left.iter().any(|name| **name == *port.name)) {
+            port.leave_behind();
+        }
+        self.reclaim(Port::is_left_behind);
+        self.core.gate.open_passage();
+        self.core.life.hand_over();
+        self.core.drain(self.core.config().drain_within);
+    }
+
+    fn export(&self, most: usize) -> Vec<Exported> {
+        let now = Instant::now();
+        let exported = self.core.gate.export(most).into_iter().map(|parked| Exported {
+            listener: self.ports().get(parked.port).map_or_else(String::new, |port| port.name.to_string()),
+            peer: parked.peer,
+            kernel_wait: parked.kernel_wait,
+            since_handshake: parked.age.since_handshake(now),
+            accepted_ago: now.saturating_duration_since(parked.age.accepted),
+            stream: parked.stream,
+        });
+        exported.collect()
+    }
+
+    fn take_back(&self, connections: Vec<Exported>) {
+        self.core.gate.send_in(self.parked(connections), From::Successor);
+    }
+
+    fn handed_over(&self, connections: Vec<Exported>) {
+        self.core.gate.passed_on(self.parked(connections));
+    }
+
+    fn failed(&self, error: &HandoverError, let_go: bool) {
+        if let_go {
+            self.reclaim(|_| true);
+        }
+        self.core.gate.notes().leave(Note::HandoverFailed { error: error.told() });
+        self.over();
+    }
+
+    fn over(&self) {
+        self.core.gate.close_passage();
+        self.core.life.end_exchange();
+    }
+}
+
+/// The server that succeeds another.
+#[derive(Debug)]
+pub(super) struct New(Arc<Core>);
+
+impl New {
+    pub(super) fn new(core: Arc<Core>) -> Self {
+        Self(core)
+    }
+}
+
+impl Heir for New {
+    fn names(&self) -> Vec<String> {
+        self.0.gate.ports().iter().map(|port| port.name.to_string()).collect()
+    }
+
+    fn begin(&self) {
+        self.0.life.let_go();
+        if self.0.life.enter(Phase::Serving) {
+            self.0.gate.notes().leave(Note::Phase(Phase::Serving));
+        }
+        self.0.gate.wake_acceptor();
+    }
+
+    fn receive(&self, connections: Vec<Exported>) {
+        self.0.gate.send_in(parked(self.0.gate.ports(), connections), From::Predecessor);
+    }
+
+    fn failed(&self, error: HandoverError) {
+        if self.0.life.is_held() {
+            // Nobody was accepted: the queues that others hold are left to them, those of our own are
+            // drained.
+            for port in self.0.gate.ports() {
+                if port.listener().is_some_and(|listener| listener.is_exclusive()) {
+                    port.leave_behind();
+                }
+            }
+            self.0.life.hand_over();
+        }
+        self.0.gate.notes().leave(Note::HandoverFailed { error: error.told() });
+        self.0.fail(Failure::NoSuccession(Arc::new(error)));
+    }
+
+    fn over(&self, exclusive: &[String]) {
+        for port in
+            self.0.gate.ports().iter().filter(|port| exclusive.iter().any(|name| **name == *port.name))
+        {
+            if let Some(listener) = port.listener() {
+                listener.reclaim();
+            }
+        }
+    }
+}
+
+/// Those of a listener that is not here are closed: nobody was to send them.
+fn parked(ports: &[Arc<Port>], connections: Vec<Exported>) -> Vec<Parked> {
+    let now = Instant::now();
+    let before = |ago: Duration| now.checked_sub(ago).unwrap_or(now);
+    let parked = connections.into_iter().filter_map(|exported| {
+        let Exported { listener, stream, peer, kernel_wait, since_handshake, accepted_ago } = exported;
+        let port = ports.iter().position(|port| *port.name == *listener)?;
+        let age = Age { accepted: before(accepted_ago), handshake: before(since_handshake) };
+        // The acceptor numbers it when it comes in.
+        Some(Parked { id: 0, port, stream, peer, kernel_wait, age })
+    });
+    parked.collect()
+}
