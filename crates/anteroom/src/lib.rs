@@ -27,6 +27,8 @@ mod admit;
 mod config;
 mod connection;
 mod gate;
+#[cfg(all(feature = "handover", target_os = "linux"))]
+mod handover;
 mod lifecycle;
 mod observe;
 mod server;
@@ -52,6 +54,10 @@ pub use crate::config::{
 };
 pub use crate::connection::{Connection, Draining, End, Info, PeerGone, Permit, ReadHalf, Socket, WriteHalf};
 pub use crate::gate::Gone;
+#[cfg(all(feature = "handover", feature = "test-util", target_os = "linux"))]
+pub use crate::handover::steps;
+#[cfg(all(feature = "handover", target_os = "linux"))]
+pub use crate::handover::{HandoverError, HandoverErrorKind, HandoverSocket, Predecessor, Upgrade, Upgraded};
 pub use crate::lifecycle::{AcceptError, Exhausted, Handle, ServeError, StartError, Stopped};
 pub use crate::observe::{
     Accepting, DeadOnArrival, Deaths, Distribution, LaneSnapshot, ListenerSnapshot, Phase, Refused, Report,

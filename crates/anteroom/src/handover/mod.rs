@@ -1,0 +1,100 @@
+//! Passing the listeners, and those who wait, from an old process to a new one.
+//!
+//! Owns the exchange: its messages, its order, its deadlines, and at every step who holds what. It knows a server
+//! only by two traits, [`Estate`] (the old one) and [`Heir`] (the new one). Never accepts, never decides who is
+//! served, never runs on the application's runtime.
+//!
+//! # The exchange
+//!
+//! | old | | new |
+//! |---|---|---|
+//! | | `Hello` (over a path only) → | connects |
+//! | `Offer` + listeners | → | adopts them, starts its server, accepts nobody |
+//! | | ← `Ready` | |
+//! | `Go` | → | begins to accept, beside the old one |
+//! | | ← `Serving` | |
+//! | closes its listeners, begins its drain | | |
+//! | `Connections` + sockets | → | |
+//! | lets go of them | ← `Taken` | then admits them |
+//! | `Done` | → | |
+//!
+//! The listeners are the same open sockets on both sides: what the kernel has queued belongs to whoever accepts, and
+//! neither a death nor a close of one side resets anybody. A connection out of the waiting room is held by the old
+//! side until it has read `Taken`, and admitted by the new one only after `Taken` was sent.
+//!
+//! Giving up by time is atomic: the old side closes its ear first (`SHUT_RD`, after which the other's sends fail),
+//! honours what was said before, and only then says `Abort`. Who fails to send looks for that word: with it the old
+//! side is alive and keeps what was not taken; with an end without it the old side has died.
+
+mod error;
+mod give;
+mod socket;
+pub mod steps;
+mod take;
+mod upgrade;
+
+use std::{io, os::fd::OwnedFd, time::Duration};
+
+use anteroom_listener::{PeerAddr, Stream};
+
+pub use self::{
+    error::{HandoverError, HandoverErrorKind},
+    socket::HandoverSocket,
+    take::Predecessor,
+    upgrade::{Upgrade, Upgraded},
+};
+pub(crate) use self::{socket::offer_on, take::succeed, upgrade::upgrade};
+
+/// A connection out of the waiting room, on its way between two processes.
+#[derive(Debug)]
+pub(crate) struct Exported {
+    /// The name of the listener that accepted it.
+    pub(crate) listener: String,
+    pub(crate) stream: Stream,
+    pub(crate) peer: PeerAddr,
+    /// Time in the kernel's accept queue, where the platform told.
+    pub(crate) kernel_wait: Option<Duration>,
+    /// From the handshake's end until now, as near as it is known.
+    pub(crate) since_handshake: Duration,
+    /// From `accept` until now.
+    pub(crate) accepted_ago: Duration,
+}
+
+/// The old server as the exchange sees it. The calls come from one thread, which is no worker of a runtime.
+pub(crate) trait Estate: Send {
+    /// Takes the one exchange that may be under way. After `Ok`, [`over`](Self::over) is called exactly once, last.
+    /// `Err`: it drains, or another one is under way; nothing else is called then but [`failed`](Self::failed).
+    fn may_begin(&self) -> Result<(), &'static str>;
+    /// Name, address and another descriptor (`Listener::share`) of each open listener.
+    fn listeners(&self) -> io::Result<Vec<(String, String, OwnedFd)>>;
+    /// The successor accepts: close the listeners, unfenced and without removing a Unix socket's file, and begin the
+    /// drain. Those in `left` the successor does not continue: reclaim and drain them.
+    fn hand_over(&self, left: &[String]);
+    /// Up to `most` out of the room, none that came by a listener in `left`. Empty: there are no more.
+    fn export(&self, most: usize) -> Vec<Exported>;
+    /// The successor did not take them: back into the room.
+    fn take_back(&self, connections: Vec<Exported>);
+    /// The successor has them: count and drop them.
+    fn handed_over(&self, connections: Vec<Exported>);
+    /// For the event. `reclaim`: whoever the listeners were passed on to has let them go (`Listener::reclaim`).
+    /// Before [`hand_over`](Self::hand_over) the server serves on as if nothing had been; after it the drain goes on.
+    fn failed(&self, error: &HandoverError, reclaim: bool);
+    /// Nothing more will be exported or taken back; another exchange may begin.
+    fn over(&self);
+}
+
+/// The new server as the exchange sees it. The calls come from one thread, which is no worker of a runtime.
+/// The last call is one of [`failed`](Self::failed) and [`over`](Self::over).
+pub(crate) trait Heir: Send {
+    /// The names of its listeners.
+    fn names(&self) -> Vec<String>;
+    /// Start to accept.
+    fn begin(&self);
+    /// Into its room.
+    fn receive(&self, connections: Vec<Exported>);
+    /// Before [`begin`](Self::begin): the predecessor serves on, end with the error, nobody was accepted. After it:
+    /// the predecessor serves on; close the listeners unfenced (they are shared), drain and end with the error.
+    fn failed(&self, error: HandoverError);
+    /// This server is the only one now.
+    fn over(&self);
+}
