@@ -162,6 +162,7 @@ impl Acceptor {
             Some(Next::Sleep(end)) => Next::Sleep(earliest([due, end, self.next_resume()])),
             None => Next::Sleep(earliest([due, self.next_resume()])),
         };
+        gate.turned();
         (next, busy)
     }
 

@@ -13,7 +13,7 @@ mod port;
 mod register;
 mod takers;
 
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -77,6 +77,8 @@ pub(crate) struct Gate {
     farewells: Farewells,
     notes: Arc<Notes>,
     accept_on: AcceptOn,
+    /// How many turns the acceptor has ended.
+    turns: AtomicU64,
     /// A taker that sleeps may have to be woken by the acceptor.
     to_relay: AtomicBool,
     /// Somebody waits for the last place to be given back.
@@ -163,6 +165,7 @@ impl Gate {
             farewells: Farewells::default(),
             notes,
             accept_on,
+            turns: AtomicU64::new(0),
             to_relay: AtomicBool::new(false),
             ending: AtomicBool::new(false),
             holding_back: AtomicBool::new(false),
@@ -192,6 +195,17 @@ impl Gate {
 
     pub(crate) fn wake_acceptor(&self) {
         self.acceptor.wake();
+    }
+
+    /// The acceptor has ended a turn.
+    pub(crate) fn turned(&self) {
+        self.turns.fetch_add(1, Ordering::Release);
+    }
+
+    /// How often it has. Grows after each [`wake_acceptor`](Self::wake_acceptor), unless the acceptor is stuck.
+    #[cfg(feature = "systemd")]
+    pub(crate) fn turns(&self) -> u64 {
+        self.turns.load(Ordering::Acquire)
     }
 
     pub(crate) fn occupancy(&self) -> Occupancy {
