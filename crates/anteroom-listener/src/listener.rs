@@ -15,7 +15,9 @@ use crate::{
     Accepted, Address, AddressError, AdoptError, Backlog, BindError, BindErrorKind, Builder, Census,
     PeerAddr, Queue, Stream, diag,
     error::Act,
+    handshakes::CookiesBefore,
     queue::{self, TcpKind},
+    sharing::{Origin, Sharing},
     socket_file::SocketFile,
     sys,
 };
@@ -49,7 +51,9 @@ pub struct Listener {
     name: String,
     backlog: Mutex<Backlog>,
     strictness: Strictness,
-    tcp_kind: TcpKind,
+    pub(crate) tcp_kind: TcpKind,
+    pub(crate) sharing: Sharing,
+    pub(crate) cookies: CookiesBefore,
     unix_queue: Option<diag::UnixQueue>,
 }
 
@@ -211,7 +215,7 @@ impl Listener {
         backlog: Option<u32>,
         strictness: Strictness,
     ) -> Result<Self, BindError> {
-        let listener = Self::from_parts(parts, name, strictness);
+        let listener = Self::from_parts(parts, name, strictness, Origin::Own);
         listener.listen(backlog)?;
         Ok(listener)
     }
@@ -225,12 +229,12 @@ impl Listener {
 
     /// What listens already.
     pub(crate) fn adopted(parts: Parts) -> Self {
-        let listener = Self::from_parts(parts, None, Strictness::Lenient);
+        let listener = Self::from_parts(parts, None, Strictness::Lenient, Origin::Adopted);
         listener.remember(Backlog { requested: None, effective: listener.queue().limit });
         listener
     }
 
-    fn from_parts(parts: Parts, name: Option<String>, strictness: Strictness) -> Self {
+    fn from_parts(parts: Parts, name: Option<String>, strictness: Strictness, origin: Origin) -> Self {
         let Parts { fd, local, file } = parts;
         let unix_queue = match &local {
             Address::Tcp(_) => None,
@@ -239,7 +243,8 @@ impl Listener {
         let tcp_kind = if sys::options::is_mptcp(fd.as_fd()) { TcpKind::Multipath } else { TcpKind::Plain };
         let name = name.unwrap_or_else(|| local.to_string());
         let backlog = Mutex::new(Backlog { requested: None, effective: None });
-        Self { file, fd, local, name, backlog, strictness, tcp_kind, unix_queue }
+        let (sharing, cookies) = (Sharing::new(origin), CookiesBefore::of(&local));
+        Self { file, fd, local, name, backlog, strictness, tcp_kind, sharing, cookies, unix_queue }
     }
 
     /// listen(2), and what came of it.
@@ -292,7 +297,7 @@ impl AsRawFd for Listener {
     }
 }
 
-/// The descriptor goes on listening; a Unix socket's file stays.
+/// The descriptor goes on listening, or stays [fenced](Listener::fence) if it is; a Unix socket's file stays.
 impl From<Listener> for OwnedFd {
     fn from(mut listener: Listener) -> Self {
         listener.keep_socket_file();

@@ -14,6 +14,9 @@ mod tcp;
 mod unix;
 
 #[cfg(not(all(target_os = "linux", not(anteroom_portable))))]
-pub(crate) use nobody::{UnixQueue, queued_by_state};
+pub(crate) use nobody::{UnixQueue, handshakes, listening_with, queued_by_state};
 #[cfg(all(target_os = "linux", not(anteroom_portable)))]
-pub(crate) use {tcp::queued_by_state, unix::UnixQueue};
+pub(crate) use {
+    tcp::{handshakes, listening_with, queued_by_state},
+    unix::UnixQueue,
+};

@@ -1,6 +1,6 @@
 //! Where there is no socket diagnosis.
 //!
-//! Owns the two honest absences.
+//! Owns the honest absences.
 
 use std::{io, net::SocketAddr, os::fd::BorrowedFd};
 
@@ -19,5 +19,13 @@ impl UnixQueue {
 }
 
 pub(crate) fn queued_by_state(_listener: SocketAddr) -> io::Result<Option<(u32, u32)>> {
+    Ok(None)
+}
+
+pub(crate) fn handshakes(_listener: SocketAddr) -> io::Result<Option<u32>> {
+    Ok(None)
+}
+
+pub(crate) fn listening_with(_listener: SocketAddr, _inode: u32) -> io::Result<Option<u32>> {
     Ok(None)
 }

@@ -7,6 +7,8 @@
 //!
 //! - `accept`: one call, the new socket non-blocking and close-on-exec, with the peer's address.
 //! - `tcp_info`, `drops`, `somaxconn`: the queue's facts, `None` where the platform does not tell.
+//! - `network_setting`, `cookies_sent`: what the network namespace tells of itself, `None` likewise.
+//! - `fence`: a filter on a listener that drops new SYNs; an error of kind `Unsupported` where there is none.
 //! - `open_descriptors`: how many this process has, `None` likewise.
 //! - `options`: the socket options that not every Unix has; a missing one is an error of kind `Unsupported`.
 //! - `discard_uncopied`: throws bytes away without copying them, or says that it cannot.
@@ -31,8 +33,8 @@ use std::time::Duration;
 
 pub(crate) use descriptors::descriptor_limit;
 pub(crate) use platform::{
-    Alarm, Notices, PEER_INTEREST, Selector, accept, discard_uncopied, drops, open_descriptors, options,
-    peer_sign, somaxconn, tcp_info,
+    Alarm, Notices, PEER_INTEREST, Selector, accept, cookies_sent, discard_uncopied, drops, fence,
+    network_setting, open_descriptors, options, peer_sign, somaxconn, tcp_info,
 };
 pub(crate) use poll::{PollSet, Ready};
 pub(crate) use stream::unread_bytes;

@@ -1,15 +1,18 @@
-//! Linux: accept4(2), `TCP_INFO`, `SO_MEMINFO`, epoll(7), eventfd(2).
+//! Linux: accept4(2), `TCP_INFO`, `SO_MEMINFO`, `SO_ATTACH_FILTER`, epoll(7), eventfd(2).
 //!
 //! Owns what only Linux tells. Never guesses at what the kernel did not return.
 
 mod accept;
 mod facts;
+pub(crate) mod fence;
+mod network;
 pub(crate) mod options;
 mod selector;
 mod stream;
 
 pub(crate) use accept::accept;
 pub(crate) use facts::{drops, open_descriptors, somaxconn, tcp_info};
+pub(crate) use network::{cookies_sent, network_setting};
 pub(crate) use selector::{Alarm, Notices, Selector};
 pub(crate) use stream::discard_uncopied;
 

@@ -1,4 +1,4 @@
-//! setsockopt(2) for what not every Unix has (socket(7), ip(7), ipv6(7), tcp(7)).
+//! setsockopt(2), and getsockopt(2) of what it restores, for what not every Unix has (socket(7), ip(7), ipv6(7), tcp(7)).
 //!
 //! Owns the calls. Never checks whether an option makes sense: that was done before.
 
@@ -10,6 +10,9 @@ use std::{
 
 use libc::{c_int, socklen_t};
 use socket2::{Protocol, SockRef, Socket, TcpKeepalive};
+
+/// Of a `c_int`.
+const LENGTH: socklen_t = 4;
 
 /// The protocol number of MPTCP.
 pub(crate) fn mptcp() -> io::Result<Protocol> {
@@ -49,7 +52,23 @@ pub(crate) fn set_type_of_service(socket: &Socket, value: u8, is_v6: bool) -> io
 
 /// `seconds` as tcp(7) wants them.
 pub(crate) fn set_defer_accept(socket: &Socket, seconds: c_int) -> io::Result<()> {
-    write_option(socket.as_fd(), libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT, seconds)
+    write_defer_accept(socket.as_fd(), seconds)
+}
+
+/// `TCP_DEFER_ACCEPT` of a socket that listens already; 0 switches it off.
+pub(crate) fn write_defer_accept(socket: BorrowedFd<'_>, seconds: c_int) -> io::Result<()> {
+    write_option(socket, libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT, seconds)
+}
+
+/// The seconds of `TCP_DEFER_ACCEPT`; 0 if it is off.
+pub(crate) fn read_defer_accept(socket: BorrowedFd<'_>) -> io::Result<c_int> {
+    let mut seconds: c_int = 0;
+    let mut length = LENGTH;
+    let value = (&raw mut seconds).cast();
+    let (level, name) = (libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT);
+    // SAFETY: `value` is writable for `length` bytes, `length` for its own size, and the call keeps neither pointer.
+    let answer = unsafe { libc::getsockopt(socket.as_raw_fd(), level, name, value, &raw mut length) };
+    if answer == -1 { Err(io::Error::last_os_error()) } else { Ok(seconds) }
 }
 
 /// `length` of the queue of connections whose cookie is not yet confirmed.
@@ -68,7 +87,6 @@ pub(crate) fn is_mptcp(socket: BorrowedFd<'_>) -> bool {
 }
 
 fn write_option(socket: BorrowedFd<'_>, level: c_int, name: c_int, value: c_int) -> io::Result<()> {
-    const LENGTH: socklen_t = 4;
     let value = (&raw const value).cast();
     // SAFETY: `value` points to a live `c_int` of `LENGTH` bytes, and the call does not keep the pointer.
     let answer = unsafe { libc::setsockopt(socket.as_raw_fd(), level, name, value, LENGTH) };

@@ -3,6 +3,7 @@
 //! Owns honest absence: a fact that POSIX does not offer is `None` here, even where this platform might know it.
 
 mod accept;
+pub(crate) mod fence;
 pub(crate) mod options;
 mod selector;
 
@@ -46,5 +47,13 @@ pub(crate) fn open_descriptors() -> Option<u64> {
 }
 
 pub(crate) fn somaxconn() -> Option<u32> {
+    None
+}
+
+pub(crate) fn network_setting(_path: &str) -> Option<u32> {
+    None
+}
+
+pub(crate) fn cookies_sent() -> Option<u64> {
     None
 }

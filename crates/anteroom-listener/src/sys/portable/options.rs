@@ -46,6 +46,14 @@ pub(crate) fn set_defer_accept(_socket: &Socket, _seconds: c_int) -> io::Result<
     unsupported()
 }
 
+pub(crate) fn write_defer_accept(_socket: BorrowedFd<'_>, _seconds: c_int) -> io::Result<()> {
+    unsupported()
+}
+
+pub(crate) fn read_defer_accept(_socket: BorrowedFd<'_>) -> io::Result<c_int> {
+    unsupported()
+}
+
 pub(crate) fn set_fast_open(_socket: &Socket, _length: c_int) -> io::Result<()> {
     unsupported()
 }
