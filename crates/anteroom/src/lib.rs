@@ -32,6 +32,8 @@ mod observe;
 mod server;
 #[cfg(feature = "simulate")]
 pub mod simulate;
+#[cfg(feature = "systemd")]
+pub mod systemd;
 #[cfg(feature = "test-util")]
 pub mod test;
 
