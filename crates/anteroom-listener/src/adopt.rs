@@ -47,6 +47,10 @@ impl AdoptError {
         self.fd
     }
 
+    pub(crate) fn into_parts(self) -> (AdoptErrorKind, OwnedFd, Option<io::Error>) {
+        (self.kind, self.fd, self.source)
+    }
+
     /// What is wrong with it.
     pub fn kind(&self) -> AdoptErrorKind {
         self.kind

@@ -29,6 +29,8 @@
 #[cfg(not(unix))]
 compile_error!("anteroom-listener needs a Unix: its facts are facts about Unix sockets");
 
+mod activated;
+mod activation_error;
 mod address;
 mod adopt;
 mod batch;
@@ -52,6 +54,8 @@ mod stream;
 #[expect(unsafe_code, reason = "the one place that calls the kernel itself")]
 mod sys;
 
+pub use activated::{activated, inherited_socket};
+pub use activation_error::{ActivationError, ActivationErrorKind};
 pub use address::{Address, AddressError, UnixAddress};
 pub use adopt::{AdoptError, AdoptErrorKind};
 pub use batch::{Accepted, Batch, BatchEnd, Classified};

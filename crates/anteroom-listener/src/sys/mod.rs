@@ -16,6 +16,7 @@
 //! - `Selector`, `Alarm`, `Notices`: what a poller sleeps on, what wakes it, and what it is told.
 
 mod descriptors;
+pub(crate) mod inherited;
 mod poll;
 mod stream;
 
