@@ -220,6 +220,10 @@ impl Listener {
         Ok(listener)
     }
 
+    pub(crate) fn socket_file(&self) -> Option<&SocketFile> {
+        self.file.as_ref()
+    }
+
     /// Leaves a Unix socket's file behind when this closes.
     pub(crate) fn keep_socket_file(&mut self) {
         if let Some(file) = self.file.take() {

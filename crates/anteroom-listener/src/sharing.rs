@@ -71,16 +71,19 @@ impl Listener {
     /// own. Only such a listener can be [fenced](Self::fence).
     #[must_use]
     pub fn exclusive(self) -> Self {
-        {
-            let mut holders = self.sharing.lock();
-            holders.origin = Origin::Own;
-            holders.passed_on = None;
-        }
+        self.declare_exclusive();
         self
     }
 
+    /// As [`exclusive`](Self::exclusive), of a listener in use.
+    pub fn declare_exclusive(&self) {
+        let mut holders = self.sharing.lock();
+        holders.origin = Origin::Own;
+        holders.passed_on = None;
+    }
+
     /// Another descriptor of the same open socket, close-on-exec, to be passed to somebody. From now on this listener is
-    /// not exclusive.
+    /// not exclusive, and leaves a Unix socket's file behind when it closes.
     ///
     /// # Errors
     ///
@@ -94,11 +97,17 @@ impl Listener {
         }
         let fd = self.as_fd().try_clone_to_owned()?;
         holders.passed_on = Some(PassedOn);
+        if let Some(file) = self.socket_file() {
+            file.pass_on();
+        }
         Ok(fd)
     }
 
     /// Declares that all those it was passed on to have closed it again: it is exclusive if it was before.
     pub fn reclaim(&self) {
         self.sharing.lock().passed_on = None;
+        if let Some(file) = self.socket_file() {
+            file.reclaim();
+        }
     }
 }

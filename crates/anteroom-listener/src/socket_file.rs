@@ -7,6 +7,7 @@ use std::{
     fs, io, mem,
     os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
+    sync::atomic::{AtomicBool, Ordering},
 };
 
 use socket2::{Domain, SockAddr, Socket, Type};
@@ -16,6 +17,8 @@ use socket2::{Domain, SockAddr, Socket, Type};
 pub(crate) struct SocketFile {
     path: PathBuf,
     identity: Identity,
+    /// Somebody else has the socket too, and needs the file.
+    is_passed_on: AtomicBool,
 }
 
 /// Device and inode.
@@ -39,11 +42,19 @@ impl SocketFile {
         // Absolute, because the working directory may be another one when it is removed.
         let path = std::path::absolute(path)?;
         let identity = identity(&fs::symlink_metadata(&path)?);
-        Ok(Self { path, identity })
+        Ok(Self { path, identity, is_passed_on: AtomicBool::new(false) })
     }
 
     pub(crate) fn set_mode(&self, mode: u32) -> io::Result<()> {
         fs::set_permissions(&self.path, fs::Permissions::from_mode(mode))
+    }
+
+    pub(crate) fn pass_on(&self) {
+        self.is_passed_on.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn reclaim(&self) {
+        self.is_passed_on.store(false, Ordering::Relaxed);
     }
 
     /// Leaves the file where it is.
@@ -54,6 +65,9 @@ impl SocketFile {
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
+        if self.is_passed_on.load(Ordering::Relaxed) {
+            return;
+        }
         let is_ours = fs::symlink_metadata(&self.path).is_ok_and(|now| identity(&now) == self.identity);
         if is_ours {
             // Nobody is left to be told; the next bind finds it and removes it as stale.

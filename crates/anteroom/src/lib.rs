@@ -30,6 +30,8 @@ mod gate;
 mod lifecycle;
 mod observe;
 mod server;
+#[cfg(feature = "signals")]
+mod signals;
 #[cfg(feature = "simulate")]
 pub mod simulate;
 #[cfg(feature = "systemd")]
@@ -38,8 +40,8 @@ pub mod systemd;
 pub mod test;
 
 pub use anteroom_listener::{
-    AcceptErrorClass, Address, AddressError, AdoptError, Backlog, BindError, Builder as ListenerBuilder,
-    Census, Listener, Listeners, PeerAddr, Queue,
+    AcceptErrorClass, ActivationError, Address, AddressError, AdoptError, Backlog, BindError,
+    Builder as ListenerBuilder, Census, Listener, Listeners, PeerAddr, Queue, activated,
 };
 
 pub use crate::accept::{Candidate, Verdict};
@@ -58,3 +60,5 @@ pub use crate::observe::{
     Served, Snapshot,
 };
 pub use crate::server::{Incoming, IncomingBuilder, Lane, Server, ServerBuilder, ServiceFn, service_fn};
+#[cfg(feature = "signals")]
+pub use crate::signals::Signals;

@@ -8,16 +8,17 @@ use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
-use anteroom_listener::{AcceptErrorClass, Accepted, Batch, BatchEnd, Classified, Event, Events, Unread};
+use anteroom_listener::{AcceptErrorClass, Accepted, Batch, BatchEnd, Classified, Event, Events};
 
-use super::ending::Ending;
-use super::filter::{Answer, Candidate, Filter, Verdict};
+use super::ending::{Ending, Leaving};
+use super::filter::Filter;
 use super::reserve::Reserve;
 use super::rota::Rota;
+use super::threshold::Threshold;
 use super::trouble::{Reaction, Trouble};
-use crate::admit::{Age, Cause, Judgement, Stage, Voice, WhenFull};
+use crate::admit::{Age, Cause, WhenFull};
 use crate::config::{Config, OutOfDescriptors};
-use crate::gate::{Gate, Newcomer, Parked, Port};
+use crate::gate::{Arriving, From, Gate, Newcomer, Parked, Port};
 use crate::lifecycle::{AcceptError, Core, Failure};
 use crate::observe::{Accepting, Note, Phase};
 
@@ -47,8 +48,7 @@ pub(super) struct Post {
     pub(super) closed: bool,
     /// The lane has no room: what comes is left in the kernel.
     held_back: bool,
-    /// During a drain: how many more may be accepted before the listener is closed all the same.
-    pub(super) left: Option<usize>,
+    pub(super) leaving: Leaving,
 }
 
 impl Post {
@@ -59,7 +59,7 @@ impl Post {
             accepting: Accepting::Yes,
             closed: false,
             held_back: false,
-            left: None,
+            leaving: Leaving::NotYet,
         }
     }
 }
@@ -76,7 +76,7 @@ pub(super) enum Next {
 pub(crate) struct Acceptor {
     pub(super) core: Arc<Core>,
     /// As it was at the beginning of this turn.
-    config: Arc<Config>,
+    pub(super) config: Arc<Config>,
     /// How often the settings had been changed by then.
     settings_seen: u64,
     pub(super) posts: Vec<Post>,
@@ -153,16 +153,18 @@ impl Acceptor {
                 Event::Woken => {}
             }
         }
+        gate.count_turn();
         self.obey(now);
+        self.take_up(now);
         self.round(now);
         gate.relay(now);
         let due = gate.tend(now);
+        let duck = self.lame_duck(now);
         let next = match self.drain(now) {
             Some(Next::Over) => Next::Over,
             Some(Next::Sleep(end)) => Next::Sleep(earliest([due, end, self.next_resume()])),
-            None => Next::Sleep(earliest([due, self.next_resume()])),
+            None => Next::Sleep(earliest([due, duck, self.next_resume()])),
         };
-        gate.turned();
         (next, busy)
     }
 
@@ -220,7 +222,7 @@ impl Acceptor {
             self.let_in(index, port.lane, now);
             if let Some(post) = self.posts.get_mut(index) {
                 post.trouble.is_over();
-                post.left = post.left.map(|left| left.saturating_sub(accepted));
+                post.leaving.accepted(accepted);
             }
         }
         match end {
@@ -238,8 +240,7 @@ impl Acceptor {
         let core = Arc::clone(&self.core);
         let gate = &core.gate;
         let Some(port) = gate.ports().get(index) else { return };
-        let policy = gate.policy();
-        let occupancy = self.filter.is_some().then(|| gate.occupancy());
+        let mut threshold = Threshold::of(gate, &mut self.filter, now);
         for Classified { stream, peer, state, kernel_wait, unread, .. } in self.batch.classify() {
             let id = self.next_id;
             self.next_id += 1;
@@ -248,37 +249,37 @@ impl Acceptor {
             }
             let age = Age::accepted(now, kernel_wait);
             let parked = Parked { id, port: index, stream, peer, kernel_wait, age };
-            let voice = match policy.judge.judge(&peer, state, age.since_handshake(now)) {
-                Judgement::Serve if unread == Unread::Nothing => Voice::Silent,
-                Judgement::Serve => Voice::Spoke,
-                Judgement::ServeUntil(patience) => Voice::SpokeAndClosed(patience),
-                verdict => {
-                    gate.end(parked, verdict, Stage::Queue, now);
-                    continue;
-                }
-            };
-            if !policy.access.admits(peer.ip()) {
-                gate.refuse(parked, Cause::Denied, now);
-                continue;
-            }
-            if let (Some(filter), Some(occupancy)) = (&mut self.filter, occupancy) {
-                let candidate = Candidate {
-                    peer: &peer,
-                    listener: &port.name,
-                    kernel_wait,
-                    open: occupancy.open,
-                    waiting: occupancy.waiting,
-                };
-                if let Some(cause) = ask(filter, &candidate, index, gate) {
-                    gate.refuse(parked, cause, now);
-                    continue;
-                }
-            }
-            self.newcomers.push(Newcomer { parked, voice });
+            self.newcomers.extend(threshold.cross(parked, state, unread));
         }
         if !self.newcomers.is_empty() {
             gate.admit(lane, &mut self.newcomers, now);
         }
+    }
+
+    /// Lets in who comes from a predecessor, or back from a successor.
+    fn take_up(&mut self, now: Instant) {
+        let core = Arc::clone(&self.core);
+        let gate = &core.gate;
+        let arriving = gate.arrivals();
+        let came = arriving.len();
+        for Arriving { parked, from } in arriving {
+            let Parked { port: index, stream, peer, kernel_wait, age, .. } = parked;
+            let Some(port) = gate.ports().get(index) else { continue };
+            if from == From::Predecessor {
+                port.ledger.accepted(1);
+            }
+            let mut accepted = Some(Accepted::new(stream, peer));
+            self.batch.fill(1, || accepted.take().ok_or_else(|| io::ErrorKind::WouldBlock.into()));
+            let mut threshold = Threshold::of(gate, &mut self.filter, now);
+            for Classified { stream, peer, state, unread, .. } in self.batch.classify() {
+                let id = self.next_id;
+                self.next_id += 1;
+                let parked = Parked { id, port: index, stream, peer, kernel_wait, age };
+                self.newcomers.extend(threshold.cross(parked, state, unread));
+            }
+            gate.admit(port.lane, &mut self.newcomers, now);
+        }
+        gate.let_in(came);
     }
 
     // ------------------------------------------------------------ errors
@@ -363,6 +364,7 @@ impl Acceptor {
         }
         // A drain empties the queue, paused or not.
         let paused = self.core.life.is_paused() && self.core.life.phase() < Phase::Draining;
+        let held = self.core.life.is_held();
         if !self.reserve.is_held()
             && (self.reserve_missed || self.next_resume().is_some_and(|next| next <= now))
         {
@@ -375,6 +377,7 @@ impl Acceptor {
                 post.resumes = None;
             }
             let accepting = match post {
+                _ if held => Accepting::NotYet,
                 _ if paused => Accepting::Paused,
                 Post { resumes: Some(_), .. } => Accepting::AfterError,
                 Post { held_back: true, .. } => Accepting::ServiceFull,
@@ -466,25 +469,6 @@ impl Drop for Acceptor {
         self.core.gate.cut();
         self.core.gate.write_off();
         self.finish();
-    }
-}
-
-/// The cause for which the filter refuses, if it does.
-fn ask(filter: &mut Filter, candidate: &Candidate<'_>, listener: usize, gate: &Gate) -> Option<Cause> {
-    let verdict = match filter.ask(candidate) {
-        Answer::Verdict(verdict) => verdict,
-        Answer::Late(verdict, took) => {
-            gate.notes().leave(Note::FilterSlow { listener, took });
-            verdict
-        }
-        Answer::Panicked => {
-            gate.notes().leave(Note::FilterPanicked { listener });
-            Verdict::Refuse(Cause::Denied)
-        }
-    };
-    match verdict {
-        Verdict::Admit => None,
-        Verdict::Refuse(cause) => Some(cause),
     }
 }
 

@@ -1,14 +1,15 @@
-//! How an acceptor ends: the queues emptied, the listeners closed, the last connections waited for,
-//! cut, or written off.
+//! How an acceptor ends: newcomers fenced off, the queues emptied until they are quiet, the listeners
+//! closed, the last connections waited for, cut, or written off.
 //!
 //! Owns the steps of a drain. Never decides that there is one.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anteroom_listener::Queue;
+use anteroom_listener::{Fence, Handshakes, Queue};
 
 use super::acceptor::{Acceptor, Next, earliest};
+use crate::gate::Port;
 use crate::observe::{Note, Phase};
 
 /// How long those that were cut at the deadline have to end.
@@ -17,6 +18,35 @@ const GRACE: Duration = Duration::from_millis(250);
 /// A read wakes nobody here: how often to look whether the last who were handed out have been read
 /// from.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(10);
+
+/// Between two questions for handshakes that are under way: at first, and at most. Each costs a walk over
+/// the host's connections.
+const ASK_AGAIN: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(50));
+
+/// How far one listener has come towards its close.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Leaving {
+    NotYet,
+    /// Nobody new comes in. It is closed when its queue is empty and no handshake is under way.
+    Fenced {
+        since: Instant,
+        /// When to ask again for handshakes, and how long after that.
+        ask: Instant,
+        pause: Duration,
+    },
+    /// Newcomers never stop: so many more are accepted before it is closed all the same.
+    Open {
+        left: usize,
+    },
+}
+
+impl Leaving {
+    pub(super) fn accepted(&mut self, connections: usize) {
+        if let Self::Open { left } = self {
+            *left = left.saturating_sub(connections);
+        }
+    }
+}
 
 /// How far a drain has come.
 #[derive(Debug, PartialEq, Eq)]
@@ -40,10 +70,13 @@ impl Acceptor {
         }
         self.core.gate.expect_the_end();
         if self.ending == Ending::NotYet {
-            self.empty_queues(now);
-            let open = self.posts.iter().filter(|post| !post.closed);
-            if let Some(again) = open.map(|post| post.resumes.unwrap_or(now)).min() {
+            if let Some(again) = self.empty_queues(now) {
                 return Some(Next::Sleep(Some(again)));
+            }
+            let deadline = self.core.life.deadline();
+            // Who was given to a successor may come back, and is to find its taker.
+            if self.core.gate.is_passage_open() && deadline.is_none_or(|deadline| deadline > now) {
+                return Some(Next::Sleep(deadline));
             }
             self.core.gate.close_doors();
             self.ending = Ending::Closed;
@@ -76,7 +109,7 @@ impl Acceptor {
     fn meet_deadline(&mut self, now: Instant) -> Option<Next> {
         let deadline = self.core.life.deadline();
         match self.ending {
-            Ending::Cut(until) if until <= now => {
+            Ending::Cut(until) if until <= now || self.core.life.is_hurried() => {
                 self.core.gate.write_off();
                 self.finish();
                 Some(Next::Over)
@@ -92,25 +125,112 @@ impl Acceptor {
         }
     }
 
-    /// Accepts what the kernel has queued, and closes each listener whose queue is empty. Without a
-    /// fence newcomers never stop, so one whole queue beyond the first look is the bound.
-    fn empty_queues(&mut self, now: Instant) {
+    /// A lame duck begins its drain when its time is over. Says when that is.
+    pub(super) fn lame_duck(&self, now: Instant) -> Option<Instant> {
+        if self.core.life.phase() != Phase::LameDuck {
+            return None;
+        }
+        let until = self.core.life.lame_duck_until()?;
+        if until <= now {
+            self.core.drain(self.config.drain_within);
+        }
+        Some(until)
+    }
+
+    /// Empties each queue, and closes each listener that is quiet. Says when to come again, if any is
+    /// still open.
+    fn empty_queues(&mut self, now: Instant) -> Option<Instant> {
+        let deadline = self.core.life.deadline();
+        let mut again = None;
         for index in 0..self.posts.len() {
-            let core = Arc::clone(&self.core);
-            let Some(port) = core.gate.ports().get(index) else { continue };
-            let Some(post) = self.posts.get_mut(index) else { continue };
-            let overdue = self.core.life.deadline().is_some_and(|deadline| deadline <= now);
-            if post.closed || (post.resumes.is_some() && !overdue) {
-                continue;
-            }
-            let left = *post.left.get_or_insert_with(|| most_in(port.queue()));
-            // A listener whose depth is not told is empty when a batch finds it so.
-            let is_empty = || port.listener().is_none_or(|listener| listener.depth() == Some(0));
-            let emptied = self.accept_batch(index, now) || is_empty();
-            if emptied || left == 0 || overdue {
-                self.close(index);
+            if let Some(next) = self.leave(index, now, deadline) {
+                again = earliest([again, Some(next), deadline]);
             }
         }
+        again
+    }
+
+    /// One step of one listener towards its close. `Some`: it is still open, and this is when to come
+    /// again.
+    fn leave(&mut self, index: usize, now: Instant, deadline: Option<Instant>) -> Option<Instant> {
+        let core = Arc::clone(&self.core);
+        let port = core.gate.ports().get(index)?;
+        let post = self.posts.get(index).filter(|post| !post.closed)?;
+        if core.life.is_handed_over() && !port.is_left_behind() {
+            self.close(index);
+            return None;
+        }
+        let overdue = deadline.is_some_and(|deadline| deadline <= now);
+        if let Some(resumes) = post.resumes.filter(|_| !overdue) {
+            return Some(resumes);
+        }
+        if post.leaving == Leaving::NotYet {
+            self.begin_to_leave(index, port, now);
+        }
+        if !self.empty(index, port, now) && !overdue {
+            let leaving = self.posts.get(index)?.leaving;
+            if leaving != (Leaving::Open { left: 0 }) {
+                return Some(self.posts.get(index)?.resumes.unwrap_or(now));
+            }
+        } else if let Some(again) = self.not_quiet_before(index, port, now).filter(|_| !overdue) {
+            return Some(again);
+        }
+        self.close(index);
+        None
+    }
+
+    /// Accepts a batch of what is queued; says whether that was all.
+    fn empty(&mut self, index: usize, port: &Port, now: Instant) -> bool {
+        // A listener whose depth is not told is empty when a batch finds it so.
+        let is_empty = || port.listener().is_none_or(|listener| listener.depth() == Some(0));
+        self.accept_batch(index, now) || is_empty()
+    }
+
+    /// Fences newcomers off where that can be done, and may: who shares the socket would lose them.
+    fn begin_to_leave(&mut self, index: usize, port: &Port, now: Instant) {
+        let fence = port.fence();
+        let notes = self.core.gate.notes();
+        let leaving = match fence {
+            Ok(Fence::Set) => {
+                notes.leave(Note::Fenced { listener: index });
+                Leaving::Fenced { since: now, ask: now, pause: ASK_AGAIN.0 }
+            }
+            Err(error) => {
+                notes.leave(Note::NotFenced { listener: index, error });
+                Leaving::Open { left: most_in(port.queue()) }
+            }
+            Ok(_) => Leaving::Open { left: most_in(port.queue()) },
+        };
+        if let Some(post) = self.posts.get_mut(index) {
+            post.leaving = leaving;
+        }
+    }
+
+    /// Its queue was found empty: whether somebody may still come into it, and when to look again. A
+    /// handshake that ends moves into the queue, so they are asked for first, and the queue is looked at
+    /// once more.
+    fn not_quiet_before(&mut self, index: usize, port: &Port, now: Instant) -> Option<Instant> {
+        let post = self.posts.get_mut(index)?;
+        let Leaving::Fenced { since, ask, pause } = &mut post.leaving else { return None };
+        if *ask > now {
+            return Some(*ask);
+        }
+        let (over, waited) = match port.listener()?.handshakes() {
+            Handshakes::UnderWay(0) => {
+                return if self.empty(index, port, now) { None } else { Some(now) };
+            }
+            Handshakes::UnderWay(_) => (*since + self.config.handshakes_within, now - *since),
+            _ => (*since + self.config.round_trip, Duration::ZERO),
+        };
+        if over <= now {
+            if !waited.is_zero() {
+                self.core.gate.notes().leave(Note::NotQuiet { listener: index, after: waited });
+            }
+            return None;
+        }
+        *ask = over.min(now + *pause);
+        *pause = (*pause * 2).min(ASK_AGAIN.1);
+        Some(*ask)
     }
 
     /// Nobody takes from this lane any more: its listeners are closed, their queues with them.
@@ -136,7 +256,10 @@ impl Acceptor {
                 let _not_in_it = core.gate.poller().remove_listener(&listener);
             }
             port.close();
-            core.gate.notes().leave(Note::ListenerClosed { listener: index });
+            core.gate.notes().leave(match core.life.is_handed_over() && !port.is_left_behind() {
+                true => Note::HandedOver { listener: index },
+                false => Note::ListenerClosed { listener: index, fenced: port.fenced() },
+            });
         }
     }
 

@@ -10,6 +10,7 @@ mod filter;
 mod host;
 mod reserve;
 mod rota;
+mod threshold;
 mod trouble;
 
 #[cfg(feature = "test-util")]

@@ -94,10 +94,23 @@ pub struct Config {
     /// that what somebody frees is in use within 100 ms; maximum 100 ms).
     #[cfg_attr(feature = "serde", serde(with = "duration"))]
     pub pause: Duration,
-    /// How long a drain may take that nobody gave a time: of a server that is dropped, or whose
-    /// listener or service failed (default 30 s).
+    /// How long a server that is [shut down](crate::Handle::shut_down) goes on accepting, without being
+    /// ready, before it drains (default 0 s): as long as load balancers need to notice.
+    #[cfg_attr(feature = "serde", serde(with = "duration"))]
+    pub lame_duck: Duration,
+    /// How long a drain may take that nobody gave a time: of a server that is shut down or dropped, or
+    /// whose listener or service failed (default 30 s).
     #[cfg_attr(feature = "serde", serde(with = "duration"))]
     pub drain_within: Duration,
+    /// How long a drain waits, once newcomers are fenced off, for handshakes that are under way (default
+    /// 2 s; never beyond the drain's own deadline). They are over within a round trip; this is for those
+    /// whose last segment was lost, and the bound for those of clients that have gone.
+    #[cfg_attr(feature = "serde", serde(with = "duration"))]
+    pub handshakes_within: Duration,
+    /// How long it waits instead where the kernel cannot be asked for them, as in a sandbox, or keeps
+    /// none, as with SYN cookies: the longest round trip of a client (default 200 ms).
+    #[cfg_attr(feature = "serde", serde(with = "duration"))]
+    pub round_trip: Duration,
     /// Where `accept` is called (default: on a thread of its own).
     pub accept_on: AcceptOn,
 }
@@ -160,7 +173,10 @@ impl Default for Config {
             farewell: Farewell::default(),
             out_of_descriptors: OutOfDescriptors::Pause,
             pause: Duration::from_millis(80),
+            lame_duck: Duration::ZERO,
             drain_within: Duration::from_secs(30),
+            handshakes_within: Duration::from_secs(2),
+            round_trip: Duration::from_millis(200),
             accept_on: AcceptOn::Thread,
         }
     }

@@ -348,12 +348,12 @@ impl Gate {
         self.abandoned.load(Ordering::Acquire) && self.lock().doors.get(lane).is_none_or(Door::is_abandoned)
     }
 
-    /// Whether nothing waits, is open or runs.
+    /// Whether nothing waits, is open, runs, or is on its way to another server.
     pub(crate) fn is_idle(&self) -> bool {
         let state = self.lock();
         let is_empty = state.room.len() == 0 && state.room.open() == 0 && state.running == 0;
         drop(state);
-        is_empty && self.farewells.len() == 0
+        is_empty && self.farewells.len() == 0 && self.is_nobody_abroad()
     }
 
     /// Nobody keeps time any more.

@@ -9,6 +9,7 @@ mod arrivals;
 mod door;
 mod farewell;
 mod open;
+mod passage;
 mod port;
 mod register;
 mod takers;
@@ -25,6 +26,8 @@ use self::farewell::Farewells;
 pub use self::open::Gone;
 use self::open::Open;
 pub(crate) use self::open::{CountedBy, OpenKey, Wire};
+use self::passage::Passage;
+pub(crate) use self::passage::{Arriving, From};
 pub(crate) use self::port::Port;
 #[cfg(feature = "simulate")]
 pub(crate) use self::takers::LOOK_AGAIN_AFTER;
@@ -75,10 +78,9 @@ pub(crate) struct Gate {
     /// Replaced as a whole, under the lock of the state.
     policy: RwLock<Arc<Policy>>,
     farewells: Farewells,
+    passage: Passage,
     notes: Arc<Notes>,
     accept_on: AcceptOn,
-    /// How many turns the acceptor has ended.
-    turns: AtomicU64,
     /// A taker that sleeps may have to be woken by the acceptor.
     to_relay: AtomicBool,
     /// Somebody waits for the last place to be given back.
@@ -87,6 +89,8 @@ pub(crate) struct Gate {
     holding_back: AtomicBool,
     /// Some lane has lost its taker.
     abandoned: AtomicBool,
+    /// Turns of the acceptor: it lives as long as they grow when it is woken.
+    turns: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -163,13 +167,14 @@ impl Gate {
             acceptor,
             policy: RwLock::new(Arc::new(policy)),
             farewells: Farewells::default(),
+            passage: Passage::default(),
             notes,
             accept_on,
-            turns: AtomicU64::new(0),
             to_relay: AtomicBool::new(false),
             ending: AtomicBool::new(false),
             holding_back: AtomicBool::new(false),
             abandoned: AtomicBool::new(false),
+            turns: AtomicU64::new(0),
         }
     }
 
@@ -197,12 +202,11 @@ impl Gate {
         self.acceptor.wake();
     }
 
-    /// The acceptor has ended a turn.
-    pub(crate) fn turned(&self) {
+    pub(crate) fn count_turn(&self) {
         self.turns.fetch_add(1, Ordering::Release);
     }
 
-    /// How often it has. Grows after each [`wake_acceptor`](Self::wake_acceptor), unless the acceptor is stuck.
+    /// How many turns the acceptor has done.
     #[cfg(feature = "systemd")]
     pub(crate) fn turns(&self) -> u64 {
         self.turns.load(Ordering::Acquire)

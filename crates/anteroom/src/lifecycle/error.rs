@@ -155,6 +155,14 @@ pub enum ServeError {
         /// Where every connection went.
         report: Report,
     },
+    /// It was to succeed another server, which did not let go: it has served nobody, unless it had begun
+    /// before that came to light.
+    NoSuccession {
+        /// What failed.
+        source: Arc<dyn Error + Send + Sync>,
+        /// Where every connection went.
+        report: Report,
+    },
     /// The runtime on which the server was started is gone.
     RuntimeGone {
         /// Where every connection went.
@@ -167,9 +175,10 @@ impl ServeError {
     #[must_use]
     pub fn report(&self) -> &Report {
         match self {
-            Self::Listener { report, .. } | Self::Service { report, .. } | Self::RuntimeGone { report } => {
-                report
-            }
+            Self::Listener { report, .. }
+            | Self::Service { report, .. }
+            | Self::NoSuccession { report, .. }
+            | Self::RuntimeGone { report } => report,
         }
     }
 }
@@ -179,6 +188,7 @@ impl fmt::Display for ServeError {
         match self {
             Self::Listener { source, .. } => write!(f, "the server stopped: {source}"),
             Self::Service { .. } => f.write_str("the server stopped: its service failed and takes no more"),
+            Self::NoSuccession { .. } => f.write_str("the server stopped: its predecessor did not let go"),
             Self::RuntimeGone { .. } => f.write_str("the server stopped: its runtime was shut down"),
         }
     }
@@ -188,7 +198,7 @@ impl Error for ServeError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Listener { source, .. } => source.source(),
-            Self::Service { source, .. } => Some(&**source),
+            Self::Service { source, .. } | Self::NoSuccession { source, .. } => Some(&**source),
             Self::RuntimeGone { .. } => None,
         }
     }

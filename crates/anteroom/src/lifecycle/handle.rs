@@ -149,9 +149,60 @@ impl Handle {
         self.0.gate.wake_acceptor();
     }
 
+    /// Whether clients are to be sent here: it serves, and nobody has told it to stop or to pause.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.phase() == Phase::Serving && !self.0.life.is_paused()
+    }
+
+    /// Accepts and serves on, and is not [ready](Self::is_ready) any more: for as long as load
+    /// balancers need to notice. It ends with a [`shut_down`](Self::shut_down) or a
+    /// [`drain`](Self::drain), and without one never.
+    pub fn lame_duck(&self) {
+        self.0.lame_duck(None);
+    }
+
+    /// Stops in steps that have their time in the settings: a lame duck for
+    /// [`Config::lame_duck`](crate::Config::lame_duck) (of which the time counts that it has been one
+    /// already), then a [`drain`](Self::drain) within
+    /// [`Config::drain_within`](crate::Config::drain_within). What an orchestrator's SIGTERM should do.
+    ///
+    /// It begins at the call; a second call changes nothing.
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses only the report.
+    pub fn shut_down(&self) -> Stopped {
+        self.0.shut_down();
+        self.stopped()
+    }
+
+    /// Ends the step that a stop is at: whoever serves, or is a lame duck, drains within
+    /// [`Config::drain_within`](crate::Config::drain_within); who drains cuts what is open now.
+    pub fn cut_short(&self) {
+        self.0.cut_short();
+    }
+
+    /// Stops as fast as can be told: what is open is cut, what waits refused, nobody is waited for.
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses only the report.
+    pub fn stop_now(&self) -> Stopped {
+        self.0.life.hurry();
+        self.drain(Duration::ZERO)
+    }
+
     /// Stops gracefully: tells every connection
-    /// ([`Connection::draining`](crate::Connection::draining)), accepts what the kernel has queued,
-    /// closes the listeners, serves what waits, and cuts what is still open after `within`.
+    /// ([`Connection::draining`](crate::Connection::draining)), lets nobody new in, accepts what the
+    /// kernel has queued, closes the listeners, serves what waits, and cuts what is still open after
+    /// `within`.
+    ///
+    /// Nobody is reset whose `connect` has succeeded, as long as the time lasts: a listener that was made
+    /// here and never passed on is *fenced* first (the kernel drops newcomers' SYNs, which come again at
+    /// the successor or are refused after the close; on a Unix socket they are refused at once), then
+    /// emptied until it is quiet: nothing queued, and no handshake under way, for which it waits at most
+    /// [`Config::handshakes_within`](crate::Config::handshakes_within). One that was adopted is not fenced
+    /// unless it was declared [exclusive](crate::Listener::exclusive): whoever shares it would lose
+    /// newcomers.
     ///
     /// It begins at the call, not at the first poll of the result. A second call can bring the end
     /// forward, never put it off. A handler that blocks its thread cannot be cut: it is counted as
@@ -205,7 +256,7 @@ impl Core {
         Ok(())
     }
 
-    /// How many turns the acceptor has ended: who wakes it and sees this grow knows that it is alive.
+    /// How many turns the acceptor has done: who wakes it and sees this grow knows that it is alive.
     #[cfg(feature = "systemd")]
     pub(crate) fn acceptor_turns(&self) -> u64 {
         self.gate.turns()
@@ -214,6 +265,31 @@ impl Core {
     pub(crate) fn drain(&self, within: Duration) {
         let began = self.life.drain(within);
         self.drain_began(began);
+    }
+
+    pub(crate) fn lame_duck(&self, within: Option<Duration>) {
+        if self.life.lame_duck(within) {
+            self.gate.notes().leave(Note::Phase(Phase::LameDuck));
+        }
+        // It keeps the time.
+        self.gate.wake_acceptor();
+    }
+
+    pub(crate) fn shut_down(&self) {
+        if self.life.phase() >= Phase::Draining {
+            return;
+        }
+        match self.config().lame_duck {
+            Duration::ZERO => self.drain(self.config().drain_within),
+            within => self.lame_duck(Some(within)),
+        }
+    }
+
+    pub(crate) fn cut_short(&self) {
+        match self.life.phase() {
+            Phase::Draining | Phase::Stopped => self.drain(Duration::ZERO),
+            _ => self.drain(self.config().drain_within),
+        }
     }
 
     /// The server was dropped: a drain, with its own time unless one was given.
@@ -286,6 +362,7 @@ fn listener(port: &Port) -> ListenerSnapshot {
         accepting: port.accepting(),
         backlog: port.backlog(),
         queue: port.queue(),
+        fenced: port.fenced(),
         report: ledger.report(),
         handed_out: ledger.handed_out_so_far(),
         waiting: under_way.waiting,

@@ -18,6 +18,8 @@ use crate::observe::{Phase, Report};
 pub(crate) enum Failure {
     Listener(AcceptError),
     Service(Arc<dyn Error + Send + Sync>),
+    #[cfg(feature = "handover")]
+    NoSuccession(Arc<dyn Error + Send + Sync>),
     RuntimeGone,
 }
 
@@ -26,6 +28,8 @@ impl Failure {
         match self {
             Self::Listener(source) => ServeError::Listener { source, report },
             Self::Service(source) => ServeError::Service { source, report },
+            #[cfg(feature = "handover")]
+            Self::NoSuccession(source) => ServeError::NoSuccession { source, report },
             Self::RuntimeGone => ServeError::RuntimeGone { report },
         }
     }
@@ -35,6 +39,13 @@ impl Failure {
 pub(crate) struct Life {
     phase: AtomicU8,
     paused: AtomicBool,
+    /// A predecessor still accepts from the same sockets.
+    held: AtomicBool,
+    /// A successor accepts from the same sockets.
+    handed_over: AtomicBool,
+    /// Nobody who was cut is waited for any more.
+    hurried: AtomicBool,
+    lame_duck: Mutex<LameDuck>,
     deadline: Mutex<Option<Instant>>,
     failure: OnceLock<Failure>,
     outcome: OnceLock<Result<Report, ServeError>>,
@@ -43,14 +54,27 @@ pub(crate) struct Life {
     pub(crate) stopped: CancellationToken,
 }
 
+/// The time of the lame duck.
+#[derive(Clone, Copy, Debug, Default)]
+struct LameDuck {
+    since: Option<Instant>,
+    /// `None`: as long as nobody ends it.
+    until: Option<Instant>,
+}
+
 /// In the order of `Phase`.
-const PHASES: [Phase; 4] = [Phase::Starting, Phase::Serving, Phase::Draining, Phase::Stopped];
+const PHASES: [Phase; 5] =
+    [Phase::Starting, Phase::Serving, Phase::LameDuck, Phase::Draining, Phase::Stopped];
 
 impl Life {
     pub(crate) fn new() -> Self {
         Self {
             phase: AtomicU8::new(Phase::Starting as u8),
             paused: AtomicBool::new(false),
+            held: AtomicBool::new(false),
+            handed_over: AtomicBool::new(false),
+            hurried: AtomicBool::new(false),
+            lame_duck: Mutex::default(),
             deadline: Mutex::new(None),
             failure: OnceLock::new(),
             outcome: OnceLock::new(),
@@ -82,6 +106,52 @@ impl Life {
     /// Says whether this call changed it.
     pub(crate) fn resume(&self) -> bool {
         self.paused.swap(false, Ordering::AcqRel)
+    }
+
+    /// Accepting has to wait until the predecessor lets go.
+    pub(crate) fn hold(&self) {
+        self.held.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn let_go(&self) {
+        self.held.store(false, Ordering::Release);
+    }
+
+    pub(crate) fn is_held(&self) -> bool {
+        self.held.load(Ordering::Acquire)
+    }
+
+    /// The queues are the successor's.
+    pub(crate) fn hand_over(&self) {
+        self.handed_over.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_handed_over(&self) -> bool {
+        self.handed_over.load(Ordering::Acquire)
+    }
+
+    /// Nobody who is cut gets any grace.
+    pub(crate) fn hurry(&self) {
+        self.hurried.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_hurried(&self) -> bool {
+        self.hurried.load(Ordering::Acquire)
+    }
+
+    /// Becomes a lame duck, `within` (`None`: as long as nobody ends it) counted from when it became one;
+    /// a later call brings the end forward, never puts it off. Says whether it became one.
+    pub(crate) fn lame_duck(&self, within: Option<Duration>) -> bool {
+        let mut duck = self.lame_duck.lock().unwrap_or_else(PoisonError::into_inner);
+        let since = *duck.since.get_or_insert_with(Instant::now);
+        let asked = within.and_then(|within| since.checked_add(within));
+        duck.until = duck.until.into_iter().chain(asked).min();
+        self.enter(Phase::LameDuck)
+    }
+
+    /// When the lame duck has to begin its drain.
+    pub(crate) fn lame_duck_until(&self) -> Option<Instant> {
+        self.lame_duck.lock().unwrap_or_else(PoisonError::into_inner).until
     }
 
     /// Begins to drain, or brings the end of a drain forward; never puts it off. Says whether it began.
@@ -153,6 +223,22 @@ mod tests {
         let life = Life::new();
         assert!(life.enter(Phase::Draining));
         assert!(!life.enter(Phase::Serving));
+        assert_eq!(life.phase(), Phase::Draining);
+    }
+
+    #[test]
+    fn a_lame_duck_s_time_counts_from_its_beginning_and_is_never_put_off() {
+        let life = Life::new();
+        let before = Instant::now();
+        assert!(life.lame_duck(None));
+        assert_eq!(life.lame_duck_until(), None);
+        assert!(!life.lame_duck(Some(Duration::from_secs(5))));
+        let until = life.lame_duck_until().expect("it has an end now");
+        assert!(until <= Instant::now() + Duration::from_secs(5) && until >= before + Duration::from_secs(5));
+        life.lame_duck(Some(Duration::from_secs(60)));
+        assert_eq!(life.lame_duck_until(), Some(until));
+        life.drain(Duration::from_secs(1));
+        assert!(!life.lame_duck(None));
         assert_eq!(life.phase(), Phase::Draining);
     }
 

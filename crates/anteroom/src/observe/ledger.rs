@@ -44,6 +44,7 @@ pub(crate) struct Ledger {
     dead: [[AtomicU64; Death::ALL.len()]; Stage::ALL.len()],
     errors: Vec<AtomicU64>,
     handed_out: AtomicU64,
+    handed_over: AtomicU64,
     /// All in microseconds.
     pub(crate) kernel_wait: AtomicHistogram,
     pub(crate) room_wait: AtomicHistogram,
@@ -63,6 +64,7 @@ impl Ledger {
             dead: Default::default(),
             errors: AcceptErrorClass::ALL.iter().map(|_| AtomicU64::new(0)).collect(),
             handed_out: AtomicU64::new(0),
+            handed_over: AtomicU64::new(0),
             kernel_wait: microseconds(),
             room_wait: microseconds(),
             handler_time: microseconds(),
@@ -104,6 +106,12 @@ impl Ledger {
         record(&self.room_wait, room_wait);
     }
 
+    /// A waiting connection is the successor's.
+    #[cfg(feature = "handover")]
+    pub(crate) fn handed_over(&self) {
+        self.handed_over.fetch_add(1, Relaxed);
+    }
+
     /// A handed-out connection has ended.
     pub(crate) fn ended(&self, ending: Ending, handler_time: Duration) {
         record(&self.handler_time, handler_time);
@@ -141,9 +149,10 @@ impl Ledger {
             .iter()
             .map(|count| count.load(Relaxed))
             .sum();
+        let handed_over = self.handed_over.load(Relaxed);
         let handed_out = self.handed_out.load(Relaxed);
         let accepted = self.accepted.load(Relaxed);
-        let never_handed_out = dead + refused.saturating_sub(refused_open);
+        let never_handed_out = dead + handed_over + refused.saturating_sub(refused_open);
         UnderWay {
             waiting: accepted.saturating_sub(handed_out).saturating_sub(never_handed_out),
             open: handed_out.saturating_sub(served).saturating_sub(refused_open),
@@ -183,7 +192,8 @@ impl Ledger {
             user: refused(Cause::User("")),
         };
         let dead_on_arrival = DeadOnArrival { in_queue: deaths(Stage::Queue), in_room: deaths(Stage::Room) };
-        Report { served, refused, dead_on_arrival, accepted: self.accepted.load(Relaxed) }
+        let handed_over = self.handed_over.load(Relaxed);
+        Report { served, refused, dead_on_arrival, handed_over, accepted: self.accepted.load(Relaxed) }
     }
 }
 

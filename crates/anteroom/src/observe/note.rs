@@ -54,7 +54,26 @@ pub(crate) enum Note {
     FilterPanicked {
         listener: usize,
     },
+    /// A drain has fenced newcomers off.
+    Fenced {
+        listener: usize,
+    },
+    NotFenced {
+        listener: usize,
+        error: io::Error,
+    },
+    /// It was closed although handshakes were under way.
+    NotQuiet {
+        listener: usize,
+        after: Duration,
+    },
     ListenerClosed {
+        listener: usize,
+        /// SYNs that the fence has dropped, if there was one.
+        fenced: Option<u64>,
+    },
+    /// Closed without a fence: a successor has the queue.
+    HandedOver {
         listener: usize,
     },
     ListenerFailed {

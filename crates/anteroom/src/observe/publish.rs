@@ -108,6 +108,7 @@ impl Published {
                 self.count("anteroom_dead_on_arrival_total", of, labels, count);
             }
         }
+        self.count("anteroom_handed_over_total", of, [None, None], report.handed_over);
         for &(class, count) in &listener.accept_errors {
             self.count("anteroom_accept_errors_total", of, [Some(("class", class.name())), None], count);
         }
@@ -120,6 +121,9 @@ impl Published {
         self.depth = listener.queue.map_or(self.depth.and(Some(0)), |queue| queue.depth);
         if let Some(depth) = self.depth {
             gauge!("anteroom_accept_queue_depth", "listener" => name.clone()).set(depth);
+        }
+        if let Some(fenced) = listener.fenced {
+            self.count("anteroom_fenced_total", name, [None, None], fenced);
         }
         let Some(queue) = listener.queue else { return };
         if let Some(limit) = queue.limit {
@@ -222,6 +226,12 @@ fn describe() {
         "anteroom_accept_queue_drops_total",
         Unit::Count,
         "Segments that the kernel dropped at this listener."
+    );
+    describe_counter!("anteroom_fenced_total", Unit::Count, "SYNs that the fence of a drain has dropped.");
+    describe_counter!(
+        "anteroom_handed_over_total",
+        Unit::Count,
+        "Waiting connections that were passed on to a successor."
     );
     describe_counter!(
         "anteroom_events_lost_total",
@@ -334,6 +344,7 @@ mod tests {
                 accepting: crate::observe::Accepting::Yes,
                 backlog: listener.backlog(),
                 queue: Some(listener.queue()),
+                fenced: None,
                 report: Default::default(),
                 handed_out: 0,
                 waiting: 0,

@@ -10,8 +10,8 @@ use crate::admit::Cause;
 /// Where every accepted connection went.
 ///
 /// When a server has stopped, `accepted` equals
-/// `served.total() + refused.total() + dead_on_arrival.total()`; while it runs, what is missing is
-/// open or waits.
+/// `served.total() + refused.total() + dead_on_arrival.total() + handed_over`; while it runs, what is
+/// missing is open or waits.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Report {
@@ -23,6 +23,8 @@ pub struct Report {
     pub refused: Refused,
     /// The peer had gone before anybody could serve it.
     pub dead_on_arrival: DeadOnArrival,
+    /// Passed on to a successor while they waited; it counts them among those it accepted.
+    pub handed_over: u64,
 }
 
 impl Report {
@@ -35,7 +37,7 @@ impl Report {
     /// The connections that have come to an end.
     #[must_use]
     pub fn ended(&self) -> u64 {
-        self.served.total() + self.refused.total() + self.dead_on_arrival.total()
+        self.served.total() + self.refused.total() + self.dead_on_arrival.total() + self.handed_over
     }
 }
 
@@ -144,7 +146,7 @@ macro_rules! add_fields {
 }
 
 add_fields! {
-    Report { accepted, served, refused, dead_on_arrival }
+    Report { accepted, served, refused, dead_on_arrival, handed_over }
     Served { done, failed, panicked, cut }
     Refused { full, too_old, probably_left, denied, closed, resources, hopeless, share, rate, early, silent, user }
     DeadOnArrival { in_queue, in_room }
@@ -154,7 +156,7 @@ add_fields! {
 impl fmt::Display for Report {
     /// One line; parts that are zero are left out.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { accepted, served, refused, dead_on_arrival } = self;
+        let Self { accepted, served, refused, dead_on_arrival, handed_over } = self;
         write!(f, "accepted {accepted} = served {}", served.total())?;
         parts(f, &[("failed", served.failed), ("panicked", served.panicked), ("cut", served.cut)])?;
         write!(f, " + refused {}", refused.total())?;
@@ -168,6 +170,9 @@ impl fmt::Display for Report {
             f,
             &[("silent", dead(|d| d.silent)), ("gone", dead(|d| d.gone)), ("reset", dead(|d| d.reset))],
         )?;
+        if *handed_over > 0 {
+            write!(f, " + handed over {handed_over}")?;
+        }
         match accepted.saturating_sub(self.ended()) {
             0 => Ok(()),
             under_way => write!(f, " + under way {under_way}"),

@@ -15,10 +15,13 @@ use super::report::Report;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Phase {
-    /// Being built; the kernel may already queue connections.
+    /// Being built, or its predecessor still serves; the kernel may already queue connections.
     Starting,
     /// Accepting and serving.
     Serving,
+    /// Accepting and serving still, and not ready: whoever sends clients here is to stop, and may need
+    /// a while for that; see [`Handle::lame_duck`](crate::Handle::lame_duck).
+    LameDuck,
     /// Nothing new comes in; what was accepted or queued is being served.
     Draining,
     /// Everything has ended; the report is final.
@@ -32,6 +35,7 @@ impl Phase {
         match self {
             Self::Starting => "starting",
             Self::Serving => "serving",
+            Self::LameDuck => "lame_duck",
             Self::Draining => "draining",
             Self::Stopped => "stopped",
         }
@@ -59,12 +63,14 @@ pub enum Accepting {
     AfterError,
     /// It is closed.
     Closed,
+    /// Its predecessor still accepts from the same socket.
+    NotYet,
 }
 
 impl Accepting {
     /// In the order of their numbers.
-    pub(crate) const ALL: [Self; 5] =
-        [Self::Yes, Self::ServiceFull, Self::Paused, Self::AfterError, Self::Closed];
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Yes, Self::ServiceFull, Self::Paused, Self::AfterError, Self::Closed, Self::NotYet];
 
     /// Why connections stand in the kernel's queue, for events.
     pub(crate) fn because(self) -> &'static str {
@@ -74,6 +80,7 @@ impl Accepting {
             Self::Paused => "paused",
             Self::AfterError => "after_error",
             Self::Closed => "closed",
+            Self::NotYet => "not_yet",
         }
     }
 }
@@ -144,8 +151,13 @@ pub struct ListenerSnapshot {
     pub accepting: Accepting,
     /// Requested and granted.
     pub backlog: Backlog,
-    /// The accept queue, read now. `None` once the listener is closed.
+    /// The accept queue, read now. `None` once the listener is closed. What a fence drops is not among
+    /// the drops.
     pub queue: Option<Queue>,
+    /// SYNs that a drain's fence has dropped so far, retries included: clients that found nobody yet,
+    /// and come in at the successor, or are refused once the listener is closed. `None` when there is,
+    /// or was, no fence, and where the platform does not tell.
+    pub fenced: Option<u64>,
     /// What became of its connections so far.
     pub report: Report,
     /// Connections that left the waiting room for a handler or an [`Incoming`](crate::Incoming).

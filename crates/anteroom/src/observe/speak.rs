@@ -93,9 +93,27 @@ impl Speaker {
                     error!(target: "anteroom::filter", listener, also, "the admission filter panicked; the connection was refused");
                 }
             }
-            Note::ListenerClosed { listener } => {
+            Note::Fenced { listener } => {
                 let listener = self.name(listener);
-                info!(target: "anteroom::listener_closed", listener, "its queue was emptied and the listener closed");
+                info!(target: "anteroom::fence", listener, "newcomers are fenced off; who is queued comes in");
+            }
+            Note::NotFenced { listener, error } => {
+                let listener = self.name(listener);
+                warn!(target: "anteroom::fence", listener, %error,
+                    "the kernel takes no fence here: whoever comes at the moment of the close is reset");
+            }
+            Note::NotQuiet { listener, after } => {
+                let listener = self.name(listener);
+                warn!(target: "anteroom::fence", listener, ?after,
+                    "handshakes were still under way when their time was over; they are reset");
+            }
+            Note::ListenerClosed { listener, fenced } => {
+                let listener = self.name(listener);
+                info!(target: "anteroom::listener_closed", listener, fenced, "its queue was emptied and the listener closed");
+            }
+            Note::HandedOver { listener } => {
+                let listener = self.name(listener);
+                info!(target: "anteroom::handed_over", listener, "its queue is the successor's");
             }
             Note::ListenerFailed { listener, error } => {
                 let listener = self.name(listener);
@@ -261,6 +279,7 @@ mod tests {
             accepting: Accepting::Yes,
             backlog: listener.backlog(),
             queue: Some(queue),
+            fenced: None,
             report: Default::default(),
             handed_out: 0,
             waiting: 0,

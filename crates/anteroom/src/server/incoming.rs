@@ -143,6 +143,8 @@ impl Incoming {
         match failure {
             Failure::Listener(error) => error.clone(),
             Failure::Service(error) => self.error(io::Error::other(Arc::clone(error))),
+            #[cfg(feature = "handover")]
+            Failure::NoSuccession(error) => self.error(io::Error::other(Arc::clone(error))),
             Failure::RuntimeGone => {
                 self.error(io::Error::other("the runtime on which it was accepting was shut down"))
             }

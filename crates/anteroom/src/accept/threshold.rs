@@ -1,0 +1,80 @@
+//! What everybody passes on the way into the room: the judge, the lists of addresses, the filter.
+//!
+//! Owns nothing. Ends who does not pass, by the verdict of others, and never decides by itself.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use anteroom_listener::{PeerState, Unread};
+
+use super::filter::{Answer, Candidate, Filter, Verdict};
+use crate::admit::{Cause, Judgement, Stage, Voice};
+use crate::gate::{Gate, Newcomer, Occupancy, Parked, Policy};
+use crate::observe::Note;
+
+/// What everybody has to pass before the room: the judge, the lists, the filter.
+pub(super) struct Threshold<'a> {
+    gate: &'a Gate,
+    policy: Arc<Policy>,
+    filter: Option<(&'a mut Filter, Occupancy)>,
+    now: Instant,
+}
+
+impl<'a> Threshold<'a> {
+    pub(super) fn of(gate: &'a Gate, filter: &'a mut Option<Filter>, now: Instant) -> Self {
+        let filter = filter.as_mut().map(|filter| (filter, gate.occupancy()));
+        Self { gate, policy: gate.policy(), filter, now }
+    }
+
+    /// Whoever does not pass has come to its end.
+    pub(super) fn cross(&mut self, parked: Parked, state: PeerState, unread: Unread) -> Option<Newcomer> {
+        let Self { gate, policy, filter, now } = self;
+        let (peer, now) = (parked.peer, *now);
+        let voice = match policy.judge.judge(&peer, state, parked.age.since_handshake(now)) {
+            Judgement::Serve if unread == Unread::Nothing => Voice::Silent,
+            Judgement::Serve => Voice::Spoke,
+            Judgement::ServeUntil(patience) => Voice::SpokeAndClosed(patience),
+            verdict => {
+                gate.end(parked, verdict, Stage::Queue, now);
+                return None;
+            }
+        };
+        if !policy.access.admits(peer.ip()) {
+            gate.refuse(parked, Cause::Denied, now);
+            return None;
+        }
+        if let (Some((filter, occupancy)), Some(port)) = (filter, gate.ports().get(parked.port)) {
+            let candidate = Candidate {
+                peer: &peer,
+                listener: &port.name,
+                kernel_wait: parked.kernel_wait,
+                open: occupancy.open,
+                waiting: occupancy.waiting,
+            };
+            if let Some(cause) = ask(filter, &candidate, parked.port, gate) {
+                gate.refuse(parked, cause, now);
+                return None;
+            }
+        }
+        Some(Newcomer { parked, voice })
+    }
+}
+
+/// The cause for which the filter refuses, if it does.
+fn ask(filter: &mut Filter, candidate: &Candidate<'_>, listener: usize, gate: &Gate) -> Option<Cause> {
+    let verdict = match filter.ask(candidate) {
+        Answer::Verdict(verdict) => verdict,
+        Answer::Late(verdict, took) => {
+            gate.notes().leave(Note::FilterSlow { listener, took });
+            verdict
+        }
+        Answer::Panicked => {
+            gate.notes().leave(Note::FilterPanicked { listener });
+            Verdict::Refuse(Cause::Denied)
+        }
+    };
+    match verdict {
+        Verdict::Admit => None,
+        Verdict::Refuse(cause) => Some(cause),
+    }
+}

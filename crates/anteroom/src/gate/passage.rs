@@ -1,0 +1,121 @@
+//! Connections on their way between two servers: out of this one's room to its successor, and into it
+//! from a predecessor, or back from a successor that did not take them.
+//!
+//! Owns those that have come and wait for the acceptor to let them in. Those that have gone out belong
+//! to who carries them, and are counted here until their fate is known, so that no server ends before.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+#[cfg(feature = "handover")]
+use std::time::Instant;
+
+#[cfg(feature = "handover")]
+use super::AT_ONCE;
+use super::{Gate, Parked};
+
+#[derive(Debug, Default)]
+pub(super) struct Passage {
+    arriving: Mutex<Vec<Arriving>>,
+    /// Out of the room, and not known to be somewhere else.
+    abroad: AtomicUsize,
+    /// A successor may still be given who waits, and some may come back.
+    open: AtomicBool,
+}
+
+/// A connection that comes from elsewhere than `accept`. Its number is given by the acceptor.
+#[derive(Debug)]
+pub(crate) struct Arriving {
+    pub(crate) parked: Parked,
+    pub(crate) from: From,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum From {
+    /// Accepted by a predecessor: it counts as accepted here.
+    Predecessor,
+    /// Counted already.
+    Successor,
+}
+
+#[cfg(feature = "handover")]
+impl Gate {
+    /// From now on who waits may be given away, and come back.
+    pub(crate) fn open_passage(&self) {
+        self.passage.open.store(true, Ordering::Release);
+    }
+
+    /// Nobody will be given away any more, nor come back.
+    pub(crate) fn close_passage(&self) {
+        self.passage.open.store(false, Ordering::Release);
+        self.wake_acceptor();
+    }
+
+    /// Takes up to `most` out of the room, the oldest of each lane first. Where the successor does not
+    /// continue a listener of a lane, this server goes on with those who wait there.
+    pub(crate) fn export(&self, most: usize) -> Vec<Parked> {
+        let now = Instant::now();
+        let mut exported = Vec::new();
+        let mut state = self.lock();
+        for lane in 0..state.doors.len() {
+            if self.ports.iter().any(|port| port.lane == lane && port.is_left_behind()) {
+                continue;
+            }
+            let room = most.min(AT_ONCE) - exported.len();
+            exported.extend(std::iter::from_fn(|| state.room.turn_away(lane, now)).take(room));
+        }
+        // Under the lock: nobody is to find the room empty, and nobody abroad.
+        self.passage.abroad.fetch_add(exported.len(), Ordering::AcqRel);
+        drop(state);
+        for parked in &exported {
+            // Most are not in the set.
+            let _unwatched = self.poller.unwatch_peer(&parked.stream);
+        }
+        exported
+    }
+
+    /// The successor has these; our descriptors of them are closed.
+    pub(crate) fn passed_on(&self, parked: Vec<Parked>) {
+        let gone = parked.len();
+        for Parked { port, stream, .. } in parked {
+            if let Some(port) = self.ports.get(port) {
+                port.ledger.handed_over();
+            }
+            drop(stream);
+        }
+        self.passage.abroad.fetch_sub(gone, Ordering::AcqRel);
+        self.wake_acceptor();
+    }
+
+    /// These come in with the acceptor's next turn.
+    pub(crate) fn send_in(&self, parked: Vec<Parked>, from: From) {
+        if from == From::Predecessor {
+            self.passage.abroad.fetch_add(parked.len(), Ordering::AcqRel);
+        }
+        let arriving = parked.into_iter().map(|parked| Arriving { parked, from });
+        self.passage.arriving.lock().unwrap_or_else(PoisonError::into_inner).extend(arriving);
+        self.wake_acceptor();
+    }
+}
+
+impl Gate {
+    pub(crate) fn is_passage_open(&self) -> bool {
+        self.passage.open.load(Ordering::Acquire)
+    }
+
+    /// Who has come; they count as abroad until [`Gate::let_in`].
+    pub(crate) fn arrivals(&self) -> Vec<Arriving> {
+        if self.is_nobody_abroad() {
+            return Vec::new();
+        }
+        std::mem::take(&mut *self.passage.arriving.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// So many of those who came are in the room, or have ended.
+    pub(crate) fn let_in(&self, connections: usize) {
+        self.passage.abroad.fetch_sub(connections, Ordering::AcqRel);
+    }
+
+    pub(super) fn is_nobody_abroad(&self) -> bool {
+        self.passage.abroad.load(Ordering::Acquire) == 0
+    }
+}
