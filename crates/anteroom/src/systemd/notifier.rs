@@ -236,7 +236,10 @@ impl Desk {
     /// Tells the phase, if it is a new one.
     fn follow(&self) -> io::Result<(MutexGuard<'_, Teller>, Phase)> {
         let mut teller = self.teller.lock().unwrap_or_else(PoisonError::into_inner);
-        let phase = self.core.life.phase();
+        let phase = match self.core.life.phase() {
+            Phase::Serving if self.core.life.is_held() => Phase::Starting,
+            phase => phase,
+        };
         teller.follow(&self.core, phase)?;
         Ok((teller, phase))
     }
@@ -340,6 +343,35 @@ mod tests {
         assert!(told.contains("READY=1"), "{told}");
         drop(incoming.handle().drain(Duration::ZERO));
         assert_eq!(rest(&socket), "");
+    }
+
+    #[test]
+    fn a_server_with_a_successor_names_it_instead_of_stopping_and_is_silent() {
+        let (socket, manager) = manager();
+        let incoming = incoming();
+        let handle = incoming.handle();
+        let notifier = Notifier::inform(manager, &handle, Some(Duration::from_millis(2))).unwrap();
+        assert!(next(&socket).contains("READY=1"));
+        handle.0.life.succeeded_by(4321);
+        drop(handle.drain(Duration::ZERO));
+        let last = std::iter::repeat_with(|| next(&socket)).find(|message| message != "WATCHDOG=1\n");
+        assert_eq!(last.as_deref(), Some("MAINPID=4321\n"));
+        drop(notifier);
+        assert_eq!(rest(&socket), "");
+    }
+
+    #[test]
+    fn who_is_held_back_is_not_ready() {
+        let (socket, manager) = manager();
+        let incoming = incoming();
+        incoming.handle().0.life.hold();
+        let notifier = Notifier::inform(manager, &incoming.handle(), None).unwrap();
+        notifier.reloading().unwrap();
+        assert!(!rest(&socket).contains("READY=1"));
+        socket.set_nonblocking(false).unwrap();
+        incoming.handle().0.life.let_go();
+        assert!(std::iter::repeat_with(|| next(&socket)).any(|message| message.contains("READY=1\n")));
+        drop(notifier);
     }
 
     #[test]

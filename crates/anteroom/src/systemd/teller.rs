@@ -20,10 +20,19 @@ const STATUS_EVERY: Duration = Duration::from_secs(1);
 /// The longest name that the descriptor store takes, in bytes.
 const LONGEST_NAME: usize = 255;
 
+/// Who speaks for the service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Voice {
+    Ours,
+    /// The service goes on in another process: this one is not what the manager looks at any more.
+    Successors,
+}
+
 /// One that was not told, because the manager could not be reached, is due again.
 #[derive(Debug)]
 pub(super) struct Teller {
     manager: Manager,
+    voice: Voice,
     phase: Phase,
     settings: Settings,
     status: String,
@@ -34,6 +43,7 @@ impl Teller {
     pub(super) fn new(manager: Manager) -> Self {
         Self {
             manager,
+            voice: Voice::Ours,
             phase: Phase::Starting,
             settings: Settings::Current,
             status: String::new(),
@@ -53,7 +63,11 @@ impl Teller {
         } else if self.phase <= Phase::Serving {
             words.push(NotifyState::Stopping);
         }
-        self.manager.tell(&words, None)?;
+        if let Some(process) = core.life.successor().filter(|_| phase > Phase::Serving) {
+            self.tell(&[NotifyState::MainPid(process)], None)?;
+            self.voice = Voice::Successors;
+        }
+        self.tell(&words, None)?;
         self.phase = phase;
         self.status = status;
         Ok(())
@@ -70,7 +84,7 @@ impl Teller {
     fn status_now(&mut self, core: &Core, phase: Phase) -> io::Result<()> {
         let status = status(core, phase, self.settings);
         if status != self.status {
-            self.manager.tell(&[NotifyState::Status(&status)], None)?;
+            self.tell(&[NotifyState::Status(&status)], None)?;
             self.status = status;
         }
         self.looked = Some(Instant::now());
@@ -79,7 +93,7 @@ impl Teller {
 
     /// The settings are being read again, while the server serves.
     pub(super) fn reloading(&mut self, core: &Core) -> io::Result<()> {
-        self.manager.tell(&[NotifyState::Reloading, NotifyState::monotonic_usec_now()?], None)?;
+        self.tell(&[NotifyState::Reloading, NotifyState::monotonic_usec_now()?], None)?;
         self.settings = Settings::Reloading;
         self.status_now(core, Phase::Serving)
     }
@@ -89,18 +103,25 @@ impl Teller {
         if self.settings == Settings::Current {
             return Ok(());
         }
-        self.manager.tell(&[NotifyState::Ready], None)?;
+        self.tell(&[NotifyState::Ready], None)?;
         self.settings = Settings::Current;
         self.status_now(core, Phase::Serving)
     }
 
     pub(super) fn alive(&self) -> io::Result<()> {
-        self.manager.tell(&[NotifyState::Watchdog], None)
+        self.tell(&[NotifyState::Watchdog], None)
     }
 
     pub(super) fn store(&self, name: &str, descriptor: BorrowedFd<'_>) -> io::Result<()> {
         let name = format!("FDNAME={name}");
-        self.manager.tell(&[NotifyState::Custom("FDSTORE=1"), NotifyState::Custom(&name)], Some(descriptor))
+        self.tell(&[NotifyState::Custom("FDSTORE=1"), NotifyState::Custom(&name)], Some(descriptor))
+    }
+
+    fn tell(&self, words: &[NotifyState<'_>], along: Option<BorrowedFd<'_>>) -> io::Result<()> {
+        match self.voice {
+            Voice::Ours => self.manager.tell(words, along),
+            Voice::Successors => Ok(()),
+        }
     }
 }
 
