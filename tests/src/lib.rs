@@ -19,6 +19,7 @@ pub mod hoard;
 pub mod lines;
 pub mod local;
 pub mod machine;
+pub mod manager;
 pub mod recorder;
 pub mod waiting;
 

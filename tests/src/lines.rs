@@ -64,6 +64,13 @@ impl Calls {
         self.total.fetch_add(1, Ordering::AcqRel);
     }
 
+    /// Sleeps on the thread that runs it, which no handler should do, and some do.
+    pub fn block(&self, time: Duration) {
+        self.blocked.fetch_add(1, Ordering::AcqRel);
+        std::thread::sleep(time);
+        self.blocked.fetch_sub(1, Ordering::AcqRel);
+    }
+
     fn is_of(&self, kind: &str) {
         let mut by_kind = self.by_kind.lock().unwrap_or_else(PoisonError::into_inner);
         *by_kind.entry(kind.to_owned()).or_default() += 1;
@@ -89,19 +96,12 @@ pub async fn speak(connection: Connection, calls: &Calls) -> io::Result<()> {
             return Ok(());
         }
         if let Some(millis) = line.strip_prefix("block ") {
-            block(millis, calls);
+            calls.block(Duration::from_millis(millis.parse().expect("a number of milliseconds")));
         }
         let mut answer = answer(line);
         answer.push('\n');
         connection.get_mut().write_all(answer.as_bytes()).await?;
     }
-}
-
-/// What no handler should do, and some do.
-fn block(millis: &str, calls: &Calls) {
-    calls.blocked.fetch_add(1, Ordering::AcqRel);
-    std::thread::sleep(Duration::from_millis(millis.parse().expect("a number of milliseconds")));
-    calls.blocked.fetch_sub(1, Ordering::AcqRel);
 }
 
 /// Speaks first, then as [`speak`].

@@ -11,10 +11,13 @@
 //! - `reconfigure CONFIG`: changes the settings that the JSON object names; answers `error`
 //! - `hoard FILES`: holds that many files open, or as many as it gets; answers how many
 //! - `grab THREADS`: that many threads take every descriptor that becomes free, until the next `hoard`
+//! - `reloading`, `reloaded`, `store`: as the methods of `Notifier`; answers `error`
 //! - `drain MILLIS`: drains, and gives the report, `error` in it when the server failed
 //!
 //! With `"admin"` in the setup there is a second lane, which speaks as the first; its keys are those of
 //! [`Lane`]: `max_connections`, `max_waiting`, `set_aside`. The first line tells its address, too.
+//! With `"name"` the first listener is called so. With `"notify": true` a `Notifier` informs the manager
+//! that the environment names. With `"filter_blocks": MILLIS` the filter takes so long for each client.
 //! With `"events": "unheard"` in the setup nobody listens to the events: kept, they are the most of its memory.
 //! With `"signals": true` it stops as signals tell it, and speaks an event `hangup` at SIGHUP.
 //! With `"log": true` in the setup the events go to stdout, as text, and the answers to stderr.
@@ -34,8 +37,10 @@ use std::io::{self, BufRead, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
+use anteroom::systemd::Notifier;
 use anteroom::{
-    Config, Connection, Deaths, Distribution, Handle, Lane, Listener, Report, Server, Signals, service_fn,
+    Config, Connection, Deaths, Distribution, Handle, Lane, Listener, Report, Server, Signals, Verdict,
+    service_fn,
 };
 use anteroom_tests::events::Collected;
 use anteroom_tests::hoard::Hoard;
@@ -73,6 +78,11 @@ fn main() {
     };
     let _signals = setup["signals"].as_bool().unwrap_or(false).then(signals);
     let mut hoard = Hoard::default();
+    let notifier = setup["notify"].as_bool().unwrap_or(false).then(|| {
+        let _inside = runtime.enter();
+        Notifier::start(&handle).expect("the manager can be reached").expect("there is a manager")
+    });
+    let notifier = notifier.as_ref();
 
     for command in io::stdin().lock().lines() {
         let command = command.expect("a command");
@@ -94,6 +104,9 @@ fn main() {
             ("grab", threads) => {
                 json!({ "threads": hoard.grab(threads.parse().expect("a number of threads")) })
             }
+            ("reloading", _) => done(notifier.map(Notifier::reloading)),
+            ("reloaded", _) => done(notifier.map(Notifier::reloaded)),
+            ("store", _) => done(notifier.map(|notifier| notifier.store().map(drop))),
             ("drain", millis) => drain(&runtime, &handle, millis),
             _ => panic!("no such command: {command}"),
         };
@@ -113,10 +126,18 @@ fn say_aside(answer: &Value) {
     writeln!(io::stderr().lock(), "{answer}").expect("somebody reads");
 }
 
+fn done(told: Option<io::Result<()>>) -> Value {
+    let told = told.expect("it was set up to notify");
+    json!({ "error": told.err().map(|error| error.to_string()) })
+}
+
 fn start(setup: &Value, runtime: &Runtime, calls: &Arc<Calls>) -> (Server, Value) {
     let mut builder = Listener::builder();
     if let Some(backlog) = setup["backlog"].as_u64() {
         builder = builder.backlog(u32::try_from(backlog).expect("a backlog"));
+    }
+    if let Some(name) = setup["name"].as_str() {
+        builder = builder.name(name);
     }
     let address = setup["listen"].as_str().unwrap_or("127.0.0.1:0");
     let listener = builder.bind(address).expect("the address is free");
@@ -130,7 +151,7 @@ fn start(setup: &Value, runtime: &Runtime, calls: &Arc<Calls>) -> (Server, Value
         config => serde_json::from_value(config.clone()).expect("a configuration"),
     };
     let speaks_first = setup["speaks_first"].as_bool().unwrap_or(false);
-    let calls = Arc::clone(calls);
+    let (calls, in_filter) = (Arc::clone(calls), Arc::clone(calls));
     let service = service_fn(move |connection: Connection| {
         calls.count();
         let calls = Arc::clone(&calls);
@@ -142,7 +163,13 @@ fn start(setup: &Value, runtime: &Runtime, calls: &Arc<Calls>) -> (Server, Value
         }
     });
     let _inside = runtime.enter();
-    let builder = Server::builder().config(config);
+    let mut builder = Server::builder().config(config);
+    if let Some(millis) = setup["filter_blocks"].as_u64() {
+        builder = builder.filter(move |_| {
+            in_filter.block(Duration::from_millis(millis));
+            Verdict::Admit
+        });
+    }
     let admin = setup.get("admin").map(admin_lane);
     match admin {
         None => (builder.serve(listener, service).start().expect("it starts"), started),

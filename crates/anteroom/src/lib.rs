@@ -36,6 +36,8 @@ mod server;
 mod signals;
 #[cfg(feature = "simulate")]
 pub mod simulate;
+#[cfg(feature = "systemd")]
+pub mod systemd;
 #[cfg(feature = "test-util")]
 pub mod test;
 

@@ -297,6 +297,12 @@ impl Core {
         Ok(())
     }
 
+    /// How many turns the acceptor has done: who wakes it and sees this grow knows that it is alive.
+    #[cfg(feature = "systemd")]
+    pub(crate) fn acceptor_turns(&self) -> u64 {
+        self.gate.turns()
+    }
+
     pub(crate) fn drain(&self, within: Duration) {
         let began = self.life.drain(within);
         self.drain_began(began);

@@ -45,6 +45,9 @@ pub(crate) struct Life {
     handed_over: AtomicBool,
     #[cfg(feature = "handover")]
     exchanging: AtomicBool,
+    /// The process that goes on in place of this one, under the same manager.
+    #[cfg(feature = "systemd")]
+    successor: OnceLock<u32>,
     /// Nobody who was cut is waited for any more.
     hurried: AtomicBool,
     lame_duck: Mutex<LameDuck>,
@@ -77,6 +80,8 @@ impl Life {
             handed_over: AtomicBool::new(false),
             #[cfg(feature = "handover")]
             exchanging: AtomicBool::new(false),
+            #[cfg(feature = "systemd")]
+            successor: OnceLock::new(),
             hurried: AtomicBool::new(false),
             lame_duck: Mutex::default(),
             deadline: Mutex::new(None),
@@ -142,6 +147,19 @@ impl Life {
     #[cfg(feature = "handover")]
     pub(crate) fn hand_over(&self) {
         self.handed_over.store(true, Ordering::Release);
+    }
+
+    /// Another process goes on in place of this one, under the same manager: to be said before the drain
+    /// begins, which the manager would otherwise take for the end of the service.
+    #[cfg(feature = "systemd")]
+    #[cfg_attr(not(test), expect(dead_code, reason = "said by whoever starts a successor"))]
+    pub(crate) fn succeeded_by(&self, process: u32) {
+        let _the_first_stays = self.successor.set(process);
+    }
+
+    #[cfg(feature = "systemd")]
+    pub(crate) fn successor(&self) -> Option<u32> {
+        self.successor.get().copied()
     }
 
     pub(crate) fn is_handed_over(&self) -> bool {
