@@ -32,3 +32,8 @@ pub struct Readme;
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/guide.md")]
 pub struct Guide;
+
+/// And those in the guide to restarts.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/guide/restarts.md")]
+pub struct Restarts;
