@@ -253,7 +253,8 @@ impl Handle {
         within: Duration,
     ) -> Result<crate::handover::HandoverSocket, crate::handover::HandoverError> {
         let core = Arc::clone(&self.0);
-        crate::handover::offer_on(move || Box::new(Old::new(Arc::clone(&core))), path.as_ref(), within)
+        let estate = move || Box::new(Old::new(Arc::clone(&core))) as Box<dyn crate::handover::Estate>;
+        crate::handover::offer_on(Arc::new(estate), path.as_ref(), within)
     }
 
     /// Resolves when the server has stopped, whoever stopped it.
@@ -355,7 +356,10 @@ impl Core {
     /// Begins to accept when the predecessor says so, and takes up who waits there.
     #[cfg(feature = "handover")]
     pub(crate) fn succeed(self: &Arc<Self>, predecessor: crate::handover::Predecessor) {
-        crate::handover::succeed(predecessor, Box::new(New::new(Arc::clone(self))));
+        let heir = New::new(Arc::clone(self));
+        if let Err(error) = crate::handover::succeed(predecessor, Box::new(heir.clone()), None) {
+            heir.give_up(Arc::new(error));
+        }
     }
 
     fn drain_began(&self, began: bool) {

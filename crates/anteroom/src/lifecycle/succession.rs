@@ -3,6 +3,7 @@
 //! Owns nothing of its own. Decides when listeners are closed without a drain, and who goes along;
 //! never speaks with the other process.
 
+use std::error::Error;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -12,20 +13,18 @@ use super::handle::Core;
 use super::life::Failure;
 use crate::admit::Age;
 use crate::gate::{From, Parked, Port};
-use crate::handover::{Estate, Exported, HandoverError, Heir, Offered};
+use crate::handover::{Estate, Exported, HandoverError, Heir};
 use crate::observe::{Note, Phase};
 
 /// The server that is to be succeeded.
 #[derive(Debug)]
 pub(super) struct Old {
     core: Arc<Core>,
-    /// Those that nobody else held before they were offered.
-    exclusive: Vec<usize>,
 }
 
 impl Old {
     pub(super) fn new(core: Arc<Core>) -> Self {
-        Self { core, exclusive: Vec::new() }
+        Self { core }
     }
 
     fn ports(&self) -> &[Arc<Port>] {
@@ -38,8 +37,7 @@ impl Old {
     }
 
     fn reclaim(&self, may: impl Fn(&Port) -> bool) {
-        let ports = self.exclusive.iter().filter_map(|&index| self.ports().get(index));
-        for port in ports.filter(|port| may(port)) {
+        for port in self.ports().iter().filter(|port| may(port)) {
             if let Some(listener) = port.listener() {
                 listener.reclaim();
             }
@@ -58,21 +56,12 @@ impl Estate for Old {
         }
     }
 
-    fn listeners(&mut self) -> io::Result<Vec<Offered>> {
+    fn listeners(&self) -> io::Result<Vec<(String, String, OwnedFd)>> {
         let mut offered = Vec::new();
-        for (index, port) in self.core.gate.ports().iter().enumerate() {
-            let Some(listener) = port.listener() else { continue };
-            let is_exclusive = listener.is_exclusive();
-            if is_exclusive {
-                self.exclusive.push(index);
+        for port in self.ports() {
+            if let Some(listener) = port.listener() {
+                offered.push((port.name.to_string(), port.address.to_string(), listener.share()?));
             }
-            let fd: OwnedFd = listener.share()?;
-            offered.push(Offered {
-                name: port.name.to_string(),
-                address: port.address.to_string(),
-                exclusive: is_exclusive,
-                fd,
-            });
         }
         Ok(offered)
     }
@@ -112,8 +101,7 @@ impl Estate for Old {
         if let_go {
             self.reclaim(|_| true);
         }
-        self.core.gate.notes().leave(Note::HandoverFailed { error: error.told() });
-        self.over();
+        self.core.gate.notes().leave(Note::HandoverFailed { error: told(error) });
     }
 
     fn over(&self) {
@@ -123,12 +111,27 @@ impl Estate for Old {
 }
 
 /// The server that succeeds another.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct New(Arc<Core>);
 
 impl New {
     pub(super) fn new(core: Arc<Core>) -> Self {
         Self(core)
+    }
+
+    /// Ends with `error`. If nobody was accepted yet, the queues that others hold are left to them, and
+    /// those of our own are drained.
+    pub(super) fn give_up(&self, error: Arc<dyn Error + Send + Sync>) {
+        if self.0.life.is_held() {
+            for port in self.0.gate.ports() {
+                if port.listener().is_some_and(|listener| listener.is_exclusive()) {
+                    port.leave_behind();
+                }
+            }
+            self.0.life.hand_over();
+        }
+        self.0.gate.notes().leave(Note::HandoverFailed { error: told(&*error) });
+        self.0.fail(Failure::NoSuccession(error));
     }
 }
 
@@ -150,29 +153,21 @@ impl Heir for New {
     }
 
     fn failed(&self, error: HandoverError) {
-        if self.0.life.is_held() {
-            // Nobody was accepted: the queues that others hold are left to them, those of our own are
-            // drained.
-            for port in self.0.gate.ports() {
-                if port.listener().is_some_and(|listener| listener.is_exclusive()) {
-                    port.leave_behind();
-                }
-            }
-            self.0.life.hand_over();
-        }
-        self.0.gate.notes().leave(Note::HandoverFailed { error: error.told() });
-        self.0.fail(Failure::NoSuccession(Arc::new(error)));
+        self.give_up(Arc::new(error));
     }
 
-    fn over(&self, exclusive: &[String]) {
-        for port in
-            self.0.gate.ports().iter().filter(|port| exclusive.iter().any(|name| **name == *port.name))
-        {
-            if let Some(listener) = port.listener() {
-                listener.reclaim();
-            }
-        }
+    fn over(&self) {}
+}
+
+/// An error with its sources, in one line.
+fn told(error: &dyn Error) -> String {
+    let mut told = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        told = format!("{told}: {error}");
+        source = error.source();
     }
+    told
 }
 
 /// Those of a listener that is not here are closed: nobody was to send them.
