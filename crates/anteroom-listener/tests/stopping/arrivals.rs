@@ -200,11 +200,9 @@ impl Tally {
     fn count(&mut self, client: Socket) {
         // First whether it is connected: a reset between the two questions must not pass for a wait.
         if client.peer_addr().is_ok() {
-            client.set_nonblocking(false).unwrap();
-            client.set_read_timeout(Some(BOUND)).unwrap();
-            match TcpStream::from(client).read(&mut [0]) {
-                Ok(1) => self.served += 1,
-                _ => self.reset += 1,
+            match is_answered(client.into()) {
+                true => self.served += 1,
+                false => self.reset += 1,
             }
             return;
         }
@@ -214,4 +212,16 @@ impl Tally {
             Some(_) => self.reset += 1,
         }
     }
+}
+
+/// A client whose reset was lost on the way is told again when it sends something.
+fn is_answered(mut client: TcpStream) -> bool {
+    client.set_nonblocking(false).unwrap();
+    client.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
+    let answer = client.read(&mut [0]).or_else(|_| {
+        client.write_all(b"?")?;
+        client.set_read_timeout(Some(BOUND))?;
+        client.read(&mut [0])
+    });
+    matches!(answer, Ok(1))
 }

@@ -1,5 +1,12 @@
 //! Stopping without resetting anyone: what the kernel does when a listener closes, and what the fence changes.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail the test")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "helpers of tests fail the test, and say why"
+)]
 
 #[cfg(all(target_os = "linux", not(anteroom_portable)))]
 mod arrivals;
