@@ -32,3 +32,9 @@ pub struct Readme;
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/guide.md")]
 pub struct Guide;
+
+/// And those in its chapters.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/guide/systemd.md")]
+#[doc = include_str!("../../docs/guide/kubernetes.md")]
+pub struct Chapters;
