@@ -33,7 +33,9 @@ pub struct Readme;
 #[doc = include_str!("../../docs/guide.md")]
 pub struct Guide;
 
-/// And those in the guide to restarts.
+/// And those in its chapters.
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/guide/restarts.md")]
-pub struct Restarts;
+#[doc = include_str!("../../docs/guide/systemd.md")]
+#[doc = include_str!("../../docs/guide/kubernetes.md")]
+pub struct Chapters;
