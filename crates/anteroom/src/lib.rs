@@ -36,6 +36,11 @@ mod server;
 mod signals;
 #[cfg(feature = "simulate")]
 pub mod simulate;
+/// The steps of a handover, and a hook that tells when one is reached: for tests that stop a process exactly there.
+#[cfg(all(feature = "handover", feature = "test-util", target_os = "linux"))]
+pub mod steps {
+    pub use crate::handover::{Side, Step, on_step};
+}
 #[cfg(feature = "systemd")]
 pub mod systemd;
 #[cfg(feature = "test-util")]
@@ -56,10 +61,10 @@ pub use crate::config::{
 };
 pub use crate::connection::{Connection, Draining, End, Info, PeerGone, Permit, ReadHalf, Socket, WriteHalf};
 pub use crate::gate::Gone;
-#[cfg(all(feature = "handover", feature = "test-util", target_os = "linux"))]
-pub use crate::handover::steps;
 #[cfg(all(feature = "handover", target_os = "linux"))]
-pub use crate::handover::{HandoverError, HandoverErrorKind, HandoverSocket, Predecessor, Upgrade, Upgraded};
+pub use crate::handover::{
+    HandoverError, HandoverErrorKind, HandoverSocket, Predecessor, Step as HandoverStep, Upgrade, Upgraded,
+};
 pub use crate::lifecycle::{AcceptError, Exhausted, Handle, ServeError, StartError, Stopped};
 pub use crate::observe::{
     Accepting, DeadOnArrival, Deaths, Distribution, LaneSnapshot, ListenerSnapshot, Phase, Refused, Report,

@@ -377,7 +377,7 @@ impl Acceptor {
                 post.resumes = None;
             }
             let accepting = match post {
-                _ if held => Accepting::NotYet,
+                _ if held => Accepting::Elsewhere,
                 _ if paused => Accepting::Paused,
                 Post { resumes: Some(_), .. } => Accepting::AfterError,
                 Post { held_back: true, .. } => Accepting::ServiceFull,

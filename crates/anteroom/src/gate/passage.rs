@@ -10,7 +10,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 #[cfg(feature = "handover")]
-use super::AT_ONCE;
+use super::{AT_ONCE, Port};
 use super::{Gate, Parked};
 
 #[derive(Debug, Default)]
@@ -52,14 +52,14 @@ impl Gate {
         self.wake_acceptor();
     }
 
-    /// Takes up to `most` out of the room, the oldest of each lane first. Where the successor does not
-    /// continue a listener of a lane, this server goes on with those who wait there.
-    pub(crate) fn export(&self, most: usize) -> Vec<Parked> {
+    /// Takes up to `most` out of the room, the oldest of each lane first. A lane with a listener that does
+    /// not go along keeps those who wait there.
+    pub(crate) fn export(&self, most: usize, goes: impl Fn(&Port) -> bool) -> Vec<Parked> {
         let now = Instant::now();
         let mut exported = Vec::new();
         let mut state = self.lock();
         for lane in 0..state.doors.len() {
-            if self.ports.iter().any(|port| port.lane == lane && port.is_left_behind()) {
+            if self.ports.iter().any(|port| port.lane == lane && !goes(port)) {
                 continue;
             }
             let room = most.min(AT_ONCE) - exported.len();

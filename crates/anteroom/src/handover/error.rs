@@ -198,11 +198,9 @@ impl From<HandoverError> for io::Error {
 
 fn advice(tried: Tried, kind: &HandoverErrorKind) -> &'static str {
     match (kind, tried) {
-        (HandoverErrorKind::Vanished { .. }, Tried::HandOver) => {
-            "look at what it logged; this server serves on"
-        }
+        (HandoverErrorKind::Vanished { .. }, Tried::HandOver) => "look at what it logged",
         (HandoverErrorKind::TimedOut, Tried::HandOver) => {
-            "it must call start() with succeed(), within the time that was given; this server serves on"
+            "it must start a server with succeed(), within the time that was given"
         }
         (HandoverErrorKind::TimedOut, _) => "is that process alive?",
         (HandoverErrorKind::Malformed { .. } | HandoverErrorKind::OutOfOrder { .. }, _) => {

@@ -13,34 +13,52 @@
 //! | | ← `Ready` | |
 //! | `Go` | → | begins to accept, beside the old one |
 //! | | ← `Serving` | |
-//! | closes its listeners, begins its drain | | |
+//! | accepts no more, keeps its listeners | | |
 //! | `Connections` + sockets | → | |
 //! | lets go of them | ← `Taken` | then admits them |
-//! | `Done` | → | |
+//! | `Done` | → | is the only one |
+//! | closes its listeners, drains | | |
 //!
 //! The listeners are the same open sockets on both sides: what the kernel has queued belongs to whoever accepts, and
-//! neither a death nor a close of one side resets anybody. A connection out of the waiting room is held by the old
-//! side until it has read `Taken`, and admitted by the new one only after `Taken` was sent.
+//! neither a death nor a close of one side resets anybody. The old side keeps them until it has said `Done`, so that
+//! until then a successor that dies or fails costs nobody anything but what it had accepted itself. A connection out of
+//! the waiting room is held by the old side until it has read `Taken`, and admitted by the new one only after `Taken`
+//! was sent.
 //!
-//! Giving up by time is atomic: the old side closes its ear first (`SHUT_RD`, after which the other's sends fail),
-//! honours what was said before, and only then says `Abort`. Who fails to send looks for that word: with it the old
-//! side is alive and keeps what was not taken; with an end without it the old side has died.
+//! After the offer there are three ways in which the new side's waiting ends: `Done`, it is the only one; `Abort`, the
+//! old one serves on and it must not; the end of the channel without a word, the old one has died, and it is the only
+//! one too.
+//!
+//! Giving up is atomic: a side closes its ear first (`SHUT_RD`, after which the other's sends fail), honours what was
+//! said before, and only then says that it gives up. Who fails to send looks for that word.
 
+mod channel;
+mod credentials;
 mod error;
 mod give;
+mod message;
+mod parcel;
+mod place;
+mod predecessor;
 mod socket;
-pub mod steps;
+mod steps;
+mod succession;
 mod take;
+#[cfg(test)]
+mod tests;
 mod upgrade;
 
 use std::{io, os::fd::OwnedFd, time::Duration};
 
 use anteroom_listener::{PeerAddr, Stream};
 
+#[cfg(feature = "test-util")]
+pub use self::steps::{Side, on_step};
 pub use self::{
     error::{HandoverError, HandoverErrorKind},
+    predecessor::Predecessor,
     socket::HandoverSocket,
-    take::Predecessor,
+    steps::Step,
     upgrade::{Upgrade, Upgraded},
 };
 pub(crate) use self::{socket::offer_on, take::succeed, upgrade::upgrade};
@@ -67,17 +85,24 @@ pub(crate) trait Estate: Send {
     fn may_begin(&self) -> Result<(), &'static str>;
     /// Name, address and another descriptor (`Listener::share`) of each open listener.
     fn listeners(&self) -> io::Result<Vec<(String, String, OwnedFd)>>;
-    /// The successor accepts: close the listeners, unfenced and without removing a Unix socket's file, and begin the
-    /// drain. Those in `left` the successor does not continue: reclaim and drain them.
-    fn hand_over(&self, left: &[String]);
+    /// This child is to be the successor.
+    fn started(&self, _process: u32) {}
+    /// The successor accepts: accept no more, but keep the listeners open.
+    fn hold_back(&self);
+    /// It came to nothing: accept again. Only after [`hold_back`](Self::hold_back).
+    fn go_on(&self);
     /// Up to `most` out of the room, none that came by a listener in `left`. Empty: there are no more.
-    fn export(&self, most: usize) -> Vec<Exported>;
+    fn export(&self, most: usize, left: &[String]) -> Vec<Exported>;
     /// The successor did not take them: back into the room.
     fn take_back(&self, connections: Vec<Exported>);
     /// The successor has them: count and drop them.
     fn handed_over(&self, connections: Vec<Exported>);
+    /// The successor is the only one: close the listeners, unfenced and without removing a Unix socket's file, and
+    /// begin the drain. Those in `left` the successor does not continue: reclaim and drain them.
+    fn hand_over(&self, left: &[String]);
     /// For the event. `reclaim`: whoever the listeners were passed on to has let them go (`Listener::reclaim`).
-    /// Before [`hand_over`](Self::hand_over) the server serves on as if nothing had been; after it the drain goes on.
+    /// Before [`hand_over`](Self::hand_over) the server serves on as if nothing had been. After it this tells only that
+    /// some who wait could not be passed on.
     fn failed(&self, error: &HandoverError, reclaim: bool);
     /// Nothing more will be exported or taken back; another exchange may begin.
     fn over(&self);
@@ -92,8 +117,9 @@ pub(crate) trait Heir: Send {
     fn begin(&self);
     /// Into its room.
     fn receive(&self, connections: Vec<Exported>);
-    /// Before [`begin`](Self::begin): the predecessor serves on, end with the error, nobody was accepted. After it:
-    /// the predecessor serves on; close the listeners unfenced (they are shared), drain and end with the error.
+    /// The predecessor serves on. Before [`begin`](Self::begin): end with the error, nobody was accepted. After it:
+    /// close the listeners unfenced (they are shared), drain and end with the error. The predecessor takes the
+    /// listeners for closed when this has returned.
     fn failed(&self, error: HandoverError);
     /// This server is the only one now.
     fn over(&self);

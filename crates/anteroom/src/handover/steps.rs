@@ -15,7 +15,7 @@ pub enum Side {
 macro_rules! steps {
     ($($(#[doc = $doc:literal])* $side:ident $name:ident,)*) => {
         /// A point of the exchange that has just been reached, in the order of an exchange without trouble.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[non_exhaustive]
         pub enum Step {
             $($(#[doc = $doc])* $name,)*
@@ -67,8 +67,8 @@ steps! {
     New SentServing,
     /// The old one has read that, and still accepts too.
     Old GotServing,
-    /// The old one has closed its listeners and drains.
-    Old HandedOver,
+    /// The old one accepts no more, and keeps its listeners.
+    Old HeldBack,
     /// The old one has taken a batch of connections out of its room.
     Old Exported,
     /// The old one has written the batch.
@@ -87,10 +87,16 @@ steps! {
     Old SentDone,
     /// The new one has read that.
     New GotDone,
+    /// The old one has closed its listeners and drains.
+    Old HandedOver,
     /// The old one has waited for too long and is about to close its ear. Only in an exchange with trouble.
     Old GivingUp,
     /// Its ear is closed; what was said before is not read yet. Only in an exchange with trouble.
     Old EarClosed,
+    /// As [`GivingUp`](Self::GivingUp), of the new one.
+    New LosingPatience,
+    /// As [`EarClosed`](Self::EarClosed), of the new one.
+    New DeafEar,
 }
 
 #[cfg(feature = "test-util")]

@@ -1,53 +1,184 @@
 //! The new side of the exchange.
+//!
+//! Owns its order, the listeners that nobody has asked for yet, and connections between the message that brought them
+//! and the room. Never starts a server, never decides about a connection.
 
-use std::{io, path::Path, time::Duration};
+use std::{collections::HashSet, io, thread, time::Duration};
 
-use anteroom_listener::Listener;
+use super::{
+    Exported, HandoverError, HandoverErrorKind, Heir, Predecessor,
+    channel::Channel,
+    message::{Entry, Message},
+    steps::Step,
+    succession::Succession,
+};
 
-use super::{HandoverError, HandoverErrorKind, Heir, steps::Side};
-
-/// The server that this process takes over from, and what it offers.
-#[derive(Debug)]
-pub struct Predecessor {
-    names: Vec<String>,
-}
-
-impl Predecessor {
-    /// The one that started this process by [`Handle::upgrade`](crate::Handle). `None`: nobody did.
-    ///
-    /// # Errors
-    /// What came cannot be read, or the predecessor gave up.
-    pub fn inherited() -> Result<Option<Self>, HandoverError> {
-        Ok(None)
-    }
-
-    /// The one that listens for successors at `path`.
-    ///
-    /// # Errors
-    /// Nobody listens there, or it refused, or did not answer within that time.
-    pub fn connect(_path: impl AsRef<Path>, _within: Duration) -> Result<Self, HandoverError> {
-        Err(HandoverError::of(Side::New, HandoverErrorKind::Path))
-    }
-
-    /// The names of the listeners that it offers.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.names.iter().map(String::as_str)
-    }
-
-    /// The listener of this name, named so: to be served by the server that succeeds. Once each.
-    pub fn take(&mut self, _name: &str) -> Option<Listener> {
-        None
-    }
-
-    /// Says that the listener of this name is deliberately not continued.
-    pub fn leave(&mut self, _name: &str) {}
-}
+/// The whole of the exchange, where nobody has said how long it may take.
+pub(super) const WITHIN: Duration = Duration::from_secs(60);
 
 /// Carries the exchange to its end, on a thread of its own. `within`: for the whole of it; `None`: 60 s.
+///
+/// # Errors
+/// There is no thread to be had. The predecessor learns it by the end of the channel.
 pub(crate) fn succeed(
-    _predecessor: Predecessor,
-    _heir: Box<dyn Heir>,
-    _within: Option<Duration>,
+    predecessor: Predecessor,
+    heir: Box<dyn Heir>,
+    within: Option<Duration>,
 ) -> io::Result<()> {
-    Ok(())
+    let (mut channel, will, succession) = predecessor.into_parts();
+    channel.within(within.unwrap_or(WITHIN));
+    let thread = thread::Builder::new().name("anteroom-handover".into());
+    thread.spawn(move || take(channel, &will, &*heir, succession)).map(drop)
+}
+
+/// What this side has said about the listeners that were offered.
+#[derive(Debug, Default)]
+pub(super) struct Will {
+    pub(super) taken: Vec<String>,
+    pub(super) left: Vec<String>,
+}
+
+/// How an exchange ended that did not fail.
+#[derive(Debug)]
+enum End {
+    /// The predecessor has said, or shown by its death, that this server is the only one.
+    Alone,
+    /// It serves on, and this side must not.
+    Failed(HandoverError),
+}
+
+pub(super) fn take(mut channel: Channel, will: &Will, heir: &dyn Heir, succession: Succession) {
+    match exchange(&mut channel, will, heir) {
+        End::Alone => {
+            succession.succeeded();
+            heir.over();
+        }
+        End::Failed(error) => {
+            drop(succession);
+            // The channel is open until the heir has let go: by its end the other side knows.
+            heir.failed(error);
+        }
+    }
+    drop(channel);
+}
+
+fn exchange(channel: &mut Channel, will: &Will, heir: &dyn Heir) -> End {
+    channel.reached(Step::Started);
+    match await_go(channel, will, heir) {
+        Ok(Told::Go) => channel.reached(Step::GotGo),
+        // It died, having offered everything: these sockets are nobody's but ours.
+        Ok(Told::Nothing) => {
+            heir.begin();
+            return End::Alone;
+        }
+        Err(error) => return fail(channel, error),
+    }
+    heir.begin();
+    channel.reached(Step::Begun);
+    if let Err(error) = channel.send(&Message::Serving {}, &[]) {
+        return match look_for_word(channel, error) {
+            Ok(()) => End::Alone,
+            Err(error) => End::Failed(error),
+        };
+    }
+    channel.reached(Step::SentServing);
+    match receive_connections(channel, will, heir) {
+        Ok(()) => End::Alone,
+        Err(error) => fail(channel, error),
+    }
+}
+
+/// What the predecessor said to this side's being ready.
+enum Told {
+    Go,
+    /// It has died without a word.
+    Nothing,
+}
+
+fn await_go(channel: &mut Channel, will: &Will, heir: &dyn Heir) -> Result<Told, HandoverError> {
+    let serves: HashSet<_> = heir.names().into_iter().collect();
+    let taken = will.taken.iter().filter(|name| serves.contains(*name)).cloned().collect();
+    if let Err(error) = channel.send(&Message::Ready { taken, left: will.left.clone() }, &[]) {
+        return look_for_word(channel, error).map(|()| Told::Nothing);
+    }
+    channel.reached(Step::SentReady);
+    match channel.receive() {
+        Ok((Message::Go {}, _)) => Ok(Told::Go),
+        Ok((got, _)) => Err(channel.unexpected(got, "go")),
+        Err(error) if is_end(&error) => Ok(Told::Nothing),
+        Err(error) => Err(error),
+    }
+}
+
+/// The other side did not want to hear: `Err` with its word if it lives, `Ok` if it has died.
+fn look_for_word(channel: &mut Channel, unheard: HandoverError) -> Result<(), HandoverError> {
+    if !is_end(&unheard) {
+        return Err(unheard);
+    }
+    match channel.receive() {
+        Ok((got, _)) => Err(channel.unexpected(got, "abort")),
+        Err(error) if is_end(&error) => Ok(()),
+        // Its end is still open, so it lives, and keeps what it has.
+        Err(error) => Err(error),
+    }
+}
+
+/// Until the other side has said that there are no more, or has ended.
+fn receive_connections(channel: &mut Channel, will: &Will, heir: &dyn Heir) -> Result<(), HandoverError> {
+    loop {
+        let connections = match channel.receive_or_give_up() {
+            // What comes to a deaf ear is the last that can come, and these are still the other side's.
+            Ok((Message::Connections { .. }, _)) if !channel.hears() => return Err(channel.timed_out()),
+            Ok((Message::Connections { entries }, descriptors)) => (entries, descriptors),
+            Ok((Message::Done {}, _)) => {
+                channel.reached(Step::GotDone);
+                return Ok(());
+            }
+            Ok((got, _)) => return Err(channel.unexpected(got, "connections or done")),
+            Err(error) if is_end(&error) => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        let batch = revive(channel, will, connections)?;
+        channel.reached(Step::GotConnections);
+        // Before they are admitted: once it is said, the other side never takes them back.
+        if let Err(error) = channel.send(&Message::Taken { count: batch.len() }, &[]) {
+            // Dropped, they are still the other side's; if it has died, they are ours.
+            look_for_word(channel, error)?;
+            heir.receive(batch);
+            return Ok(());
+        }
+        channel.reached(Step::SentTaken);
+        heir.receive(batch);
+        channel.reached(Step::Admitted);
+    }
+}
+
+fn revive(
+    channel: &Channel,
+    will: &Will,
+    (entries, descriptors): (Vec<Entry>, Vec<std::os::fd::OwnedFd>),
+) -> Result<Vec<Exported>, HandoverError> {
+    let connections = entries.into_iter().zip(descriptors).map(|(entry, descriptor)| {
+        if !will.taken.contains(&entry.listener) {
+            let what = format!("a connection came by {:?}, a listener that was not taken", entry.listener);
+            return Err(channel.malformed(what));
+        }
+        let listener = entry.listener.clone();
+        entry.revive(descriptor).map_err(|why| {
+            channel.error(HandoverErrorKind::Descriptor { listener }).because(io::Error::other(why))
+        })
+    });
+    connections.collect()
+}
+
+/// Says so, having made sure that nothing that is said from now on could mean the opposite.
+fn fail(channel: &mut Channel, error: HandoverError) -> End {
+    channel.close_ear();
+    channel.say(&Message::Failed { reason: error.reason() });
+    End::Failed(error)
+}
+
+/// Whether it says that the other side's end of the channel is closed.
+fn is_end(error: &HandoverError) -> bool {
+    matches!(error.kind(), HandoverErrorKind::Vanished { .. })
 }

@@ -233,7 +233,9 @@ impl Handle {
     /// # Cancel safety
     /// Dropping the result loses only the outcome.
     #[cfg(feature = "handover")]
-    pub fn upgrade(&self, command: std::process::Command, within: Duration) -> crate::handover::Upgrade {
+    pub fn upgrade(&self, mut command: std::process::Command, within: Duration) -> crate::handover::Upgrade {
+        // It names this process: a service manager's watchdog is to be fed by the child.
+        command.env_remove("WATCHDOG_PID");
         crate::handover::upgrade(Box::new(Old::new(Arc::clone(&self.0))), command, within)
     }
 
@@ -356,7 +358,7 @@ impl Core {
     /// Begins to accept when the predecessor says so, and takes up who waits there.
     #[cfg(feature = "handover")]
     pub(crate) fn succeed(self: &Arc<Self>, predecessor: crate::handover::Predecessor) {
-        let heir = New::new(Arc::clone(self));
+        let heir = New::of(Arc::clone(self));
         if let Err(error) = crate::handover::succeed(predecessor, Box::new(heir.clone()), None) {
             heir.give_up(Arc::new(error));
         }

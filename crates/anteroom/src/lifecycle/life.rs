@@ -151,8 +151,7 @@ impl Life {
 
     /// Another process goes on in place of this one, under the same manager: to be said before the drain
     /// begins, which the manager would otherwise take for the end of the service.
-    #[cfg(feature = "systemd")]
-    #[cfg_attr(not(test), expect(dead_code, reason = "said by whoever starts a successor"))]
+    #[cfg(all(feature = "systemd", any(test, feature = "handover")))]
     pub(crate) fn succeeded_by(&self, process: u32) {
         let _the_first_stays = self.successor.set(process);
     }

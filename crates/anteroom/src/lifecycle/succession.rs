@@ -20,11 +20,18 @@ use crate::observe::{Note, Phase};
 #[derive(Debug)]
 pub(super) struct Old {
     core: Arc<Core>,
+    /// The process that was started for it.
+    #[cfg(feature = "systemd")]
+    child: std::sync::OnceLock<u32>,
 }
 
 impl Old {
     pub(super) fn new(core: Arc<Core>) -> Self {
-        Self { core }
+        Self {
+            core,
+            #[cfg(feature = "systemd")]
+            child: Default::default(),
+        }
     }
 
     fn ports(&self) -> &[Arc<Port>] {
@@ -66,19 +73,26 @@ impl Estate for Old {
         Ok(offered)
     }
 
-    fn hand_over(&self, left: &[String]) {
-        for port in self.ports().iter().filter(|port| left.iter().any(|name| **name == *port.name)) {
-            port.leave_behind();
-        }
-        self.reclaim(Port::is_left_behind);
-        self.core.gate.open_passage();
-        self.core.life.hand_over();
-        self.core.drain(self.core.config().drain_within);
+    #[cfg(feature = "systemd")]
+    fn started(&self, process: u32) {
+        let _the_only_one = self.child.set(process);
     }
 
-    fn export(&self, most: usize) -> Vec<Exported> {
+    fn hold_back(&self) {
+        self.core.gate.open_passage();
+        self.core.life.hold();
+        self.core.gate.wake_acceptor();
+    }
+
+    fn go_on(&self) {
+        self.core.life.let_go();
+        self.core.gate.wake_acceptor();
+    }
+
+    fn export(&self, most: usize, left: &[String]) -> Vec<Exported> {
         let now = Instant::now();
-        let exported = self.core.gate.export(most).into_iter().map(|parked| Exported {
+        let goes = |port: &Port| !left.iter().any(|name| **name == *port.name);
+        let exported = self.core.gate.export(most, goes).into_iter().map(|parked| Exported {
             listener: self.ports().get(parked.port).map_or_else(String::new, |port| port.name.to_string()),
             peer: parked.peer,
             kernel_wait: parked.kernel_wait,
@@ -95,6 +109,20 @@ impl Estate for Old {
 
     fn handed_over(&self, connections: Vec<Exported>) {
         self.core.gate.passed_on(self.parked(connections));
+    }
+
+    fn hand_over(&self, left: &[String]) {
+        for port in self.ports().iter().filter(|port| left.iter().any(|name| **name == *port.name)) {
+            port.leave_behind();
+        }
+        self.reclaim(Port::is_left_behind);
+        #[cfg(feature = "systemd")]
+        if let Some(&child) = self.child.get() {
+            self.core.life.succeeded_by(child);
+        }
+        self.core.life.hand_over();
+        self.core.drain(self.core.config().drain_within);
+        self.core.life.let_go();
     }
 
     fn failed(&self, error: &HandoverError, let_go: bool) {
@@ -115,7 +143,7 @@ impl Estate for Old {
 pub(super) struct New(Arc<Core>);
 
 impl New {
-    pub(super) fn new(core: Arc<Core>) -> Self {
+    pub(super) fn of(core: Arc<Core>) -> Self {
         Self(core)
     }
 

@@ -63,14 +63,14 @@ pub enum Accepting {
     AfterError,
     /// It is closed.
     Closed,
-    /// Its predecessor still accepts from the same socket.
-    NotYet,
+    /// Another process accepts from the same socket: its predecessor still, or its successor already.
+    Elsewhere,
 }
 
 impl Accepting {
     /// In the order of their numbers.
     pub(crate) const ALL: [Self; 6] =
-        [Self::Yes, Self::ServiceFull, Self::Paused, Self::AfterError, Self::Closed, Self::NotYet];
+        [Self::Yes, Self::ServiceFull, Self::Paused, Self::AfterError, Self::Closed, Self::Elsewhere];
 
     /// Why connections stand in the kernel's queue, for events.
     pub(crate) fn because(self) -> &'static str {
@@ -80,7 +80,7 @@ impl Accepting {
             Self::Paused => "paused",
             Self::AfterError => "after_error",
             Self::Closed => "closed",
-            Self::NotYet => "not_yet",
+            Self::Elsewhere => "elsewhere",
         }
     }
 }
