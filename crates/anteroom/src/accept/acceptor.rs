@@ -18,7 +18,7 @@ use super::threshold::Threshold;
 use super::trouble::{Reaction, Trouble};
 use crate::admit::{Age, Cause, WhenFull};
 use crate::config::{Config, OutOfDescriptors};
-use crate::gate::{Arriving, From, Gate, Newcomer, Parked, Port};
+use crate::gate::{Gate, Newcomer, Parked, Port};
 use crate::lifecycle::{AcceptError, Core, Failure};
 use crate::observe::{Accepting, Note, Phase};
 
@@ -262,12 +262,8 @@ impl Acceptor {
         let gate = &core.gate;
         let arriving = gate.arrivals();
         let came = arriving.len();
-        for Arriving { parked, from } in arriving {
-            let Parked { port: index, stream, peer, kernel_wait, age, .. } = parked;
+        for Parked { port: index, stream, peer, kernel_wait, age, .. } in arriving {
             let Some(port) = gate.ports().get(index) else { continue };
-            if from == From::Predecessor {
-                port.ledger.accepted(1);
-            }
             let mut accepted = Some(Accepted::new(stream, peer));
             self.batch.fill(1, || accepted.take().ok_or_else(|| io::ErrorKind::WouldBlock.into()));
             let mut threshold = Threshold::of(gate, &mut self.filter, now);

@@ -26,8 +26,9 @@ use self::farewell::Farewells;
 pub use self::open::Gone;
 use self::open::Open;
 pub(crate) use self::open::{CountedBy, OpenKey, Wire};
+#[cfg(all(feature = "handover", target_os = "linux"))]
+pub(crate) use self::passage::From;
 use self::passage::Passage;
-pub(crate) use self::passage::{Arriving, From};
 pub(crate) use self::port::Port;
 #[cfg(feature = "simulate")]
 pub(crate) use self::takers::LOOK_AGAIN_AFTER;

@@ -6,40 +6,33 @@
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
-#[cfg(feature = "handover")]
+#[cfg(all(feature = "handover", target_os = "linux"))]
 use std::time::Instant;
 
-#[cfg(feature = "handover")]
+#[cfg(all(feature = "handover", target_os = "linux"))]
 use super::{AT_ONCE, Port};
 use super::{Gate, Parked};
 
 #[derive(Debug, Default)]
 pub(super) struct Passage {
-    arriving: Mutex<Vec<Arriving>>,
+    arriving: Mutex<Vec<Parked>>,
     /// Out of the room, and not known to be somewhere else.
     abroad: AtomicUsize,
     /// A successor may still be given who waits, and some may come back.
     open: AtomicBool,
 }
 
-/// A connection that comes from elsewhere than `accept`. Its number is given by the acceptor.
-#[derive(Debug)]
-pub(crate) struct Arriving {
-    pub(crate) parked: Parked,
-    pub(crate) from: From,
-}
-
+/// Whence a connection comes that was not accepted here, or not now.
+#[cfg(all(feature = "handover", target_os = "linux"))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum From {
     /// Accepted by a predecessor: it counts as accepted here.
-    #[cfg_attr(not(feature = "handover"), expect(dead_code, reason = "nobody comes without a handover"))]
     Predecessor,
     /// Counted already.
-    #[cfg(feature = "handover")]
     Successor,
 }
 
-#[cfg(feature = "handover")]
+#[cfg(all(feature = "handover", target_os = "linux"))]
 impl Gate {
     /// From now on who waits may be given away, and come back.
     pub(crate) fn open_passage(&self) {
@@ -88,13 +81,15 @@ impl Gate {
         self.wake_acceptor();
     }
 
-    /// These come in with the acceptor's next turn.
+    /// These come in with the acceptor's next turn, which gives them their numbers.
     pub(crate) fn send_in(&self, parked: Vec<Parked>, from: From) {
         if from == From::Predecessor {
             self.passage.abroad.fetch_add(parked.len(), Ordering::AcqRel);
+            for port in parked.iter().filter_map(|parked| self.ports.get(parked.port)) {
+                port.ledger.accepted(1);
+            }
         }
-        let arriving = parked.into_iter().map(|parked| Arriving { parked, from });
-        self.passage.arriving.lock().unwrap_or_else(PoisonError::into_inner).extend(arriving);
+        self.passage.arriving.lock().unwrap_or_else(PoisonError::into_inner).extend(parked);
         self.wake_acceptor();
     }
 }
@@ -105,7 +100,7 @@ impl Gate {
     }
 
     /// Who has come; they count as abroad until [`Gate::let_in`].
-    pub(crate) fn arrivals(&self) -> Vec<Arriving> {
+    pub(crate) fn arrivals(&self) -> Vec<Parked> {
         if self.is_nobody_abroad() {
             return Vec::new();
         }

@@ -108,7 +108,7 @@ impl Port {
     }
 
     /// The successor does not continue it: a drain deals with it as if there were none.
-    #[cfg(feature = "handover")]
+    #[cfg(all(feature = "handover", target_os = "linux"))]
     pub(crate) fn leave_behind(&self) {
         self.left_behind.store(true, Ordering::Release);
     }

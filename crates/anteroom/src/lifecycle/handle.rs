@@ -10,7 +10,7 @@ use anteroom_listener::{Backlog, BindError, Census};
 
 use super::life::{Failure, Life};
 use super::signal::{Exhausted, Stopped};
-#[cfg(feature = "handover")]
+#[cfg(all(feature = "handover", target_os = "linux"))]
 use super::succession::{New, Old};
 use crate::admit::LaneRules;
 use crate::config::{Config, ConfigError};
@@ -232,7 +232,7 @@ impl Handle {
     ///
     /// # Cancel safety
     /// Dropping the result loses only the outcome.
-    #[cfg(feature = "handover")]
+    #[cfg(all(feature = "handover", target_os = "linux"))]
     pub fn upgrade(&self, mut command: std::process::Command, within: Duration) -> crate::handover::Upgrade {
         // It names this process: a service manager's watchdog is to be fed by the child.
         command.env_remove("WATCHDOG_PID");
@@ -248,7 +248,7 @@ impl Handle {
     ///
     /// # Errors
     /// The path cannot be bound, or a thread not be started.
-    #[cfg(feature = "handover")]
+    #[cfg(all(feature = "handover", target_os = "linux"))]
     pub fn hand_over_on(
         &self,
         path: impl AsRef<std::path::Path>,
@@ -356,7 +356,7 @@ impl Core {
     }
 
     /// Begins to accept when the predecessor says so, and takes up who waits there.
-    #[cfg(feature = "handover")]
+    #[cfg(all(feature = "handover", target_os = "linux"))]
     pub(crate) fn succeed(self: &Arc<Self>, predecessor: crate::handover::Predecessor) {
         let heir = New::of(Arc::clone(self));
         if let Err(error) = crate::handover::succeed(predecessor, Box::new(heir.clone()), None) {

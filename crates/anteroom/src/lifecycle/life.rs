@@ -18,7 +18,7 @@ use crate::observe::{Phase, Report};
 pub(crate) enum Failure {
     Listener(AcceptError),
     Service(Arc<dyn Error + Send + Sync>),
-    #[cfg(feature = "handover")]
+    #[cfg(all(feature = "handover", target_os = "linux"))]
     NoSuccession(Arc<dyn Error + Send + Sync>),
     RuntimeGone,
 }
@@ -28,7 +28,7 @@ impl Failure {
         match self {
             Self::Listener(source) => ServeError::Listener { source, report },
             Self::Service(source) => ServeError::Service { source, report },
-            #[cfg(feature = "handover")]
+            #[cfg(all(feature = "handover", target_os = "linux"))]
             Self::NoSuccession(source) => ServeError::NoSuccession { source, report },
             Self::RuntimeGone => ServeError::RuntimeGone { report },
         }
@@ -43,7 +43,7 @@ pub(crate) struct Life {
     held: AtomicBool,
     /// Another process accepts from the same sockets: they are closed, not drained.
     handed_over: AtomicBool,
-    #[cfg(feature = "handover")]
+    #[cfg(all(feature = "handover", target_os = "linux"))]
     exchanging: AtomicBool,
     /// The process that goes on in place of this one, under the same manager.
     #[cfg(feature = "systemd")]
@@ -78,7 +78,7 @@ impl Life {
             paused: AtomicBool::new(false),
             held: AtomicBool::new(false),
             handed_over: AtomicBool::new(false),
-            #[cfg(feature = "handover")]
+            #[cfg(all(feature = "handover", target_os = "linux"))]
             exchanging: AtomicBool::new(false),
             #[cfg(feature = "systemd")]
             successor: OnceLock::new(),
@@ -118,23 +118,23 @@ impl Life {
     }
 
     /// Says whether no other handover is under way.
-    #[cfg(feature = "handover")]
+    #[cfg(all(feature = "handover", target_os = "linux"))]
     pub(crate) fn begin_exchange(&self) -> bool {
         !self.exchanging.swap(true, Ordering::AcqRel)
     }
 
-    #[cfg(feature = "handover")]
+    #[cfg(all(feature = "handover", target_os = "linux"))]
     pub(crate) fn end_exchange(&self) {
         self.exchanging.store(false, Ordering::Release);
     }
 
     /// Accepting has to wait until the predecessor lets go.
-    #[cfg(feature = "handover")]
+    #[cfg(all(feature = "handover", target_os = "linux"))]
     pub(crate) fn hold(&self) {
         self.held.store(true, Ordering::Release);
     }
 
-    #[cfg(feature = "handover")]
+    #[cfg(all(feature = "handover", target_os = "linux"))]
     pub(crate) fn let_go(&self) {
         self.held.store(false, Ordering::Release);
     }
@@ -144,7 +144,7 @@ impl Life {
     }
 
     /// The queues are another process's.
-    #[cfg(feature = "handover")]
+    #[cfg(all(feature = "handover", target_os = "linux"))]
     pub(crate) fn hand_over(&self) {
         self.handed_over.store(true, Ordering::Release);
     }

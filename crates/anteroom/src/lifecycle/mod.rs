@@ -7,7 +7,7 @@ mod error;
 mod handle;
 mod life;
 mod signal;
-#[cfg(feature = "handover")]
+#[cfg(all(feature = "handover", target_os = "linux"))]
 mod succession;
 
 pub use self::error::{AcceptError, ServeError, StartError};

@@ -87,7 +87,7 @@ pub(crate) enum Note {
         error: io::Error,
     },
     /// This server was not succeeded, or did not succeed another; the old one serves on.
-    #[cfg(feature = "handover")]
+    #[cfg(all(feature = "handover", target_os = "linux"))]
     HandoverFailed {
         error: String,
     },

@@ -126,7 +126,7 @@ impl Speaker {
                 let listener = self.name(listener);
                 error!(target: "anteroom::listener_failed", listener, %error, "the listener is broken");
             }
-            #[cfg(feature = "handover")]
+            #[cfg(all(feature = "handover", target_os = "linux"))]
             Note::HandoverFailed { error } => {
                 error!(target: "anteroom::handover_failed", error, "the handover failed; the old server serves on");
             }

@@ -97,7 +97,7 @@ impl ServerBuilder {
     /// others if need be; each that it offered has to be served or
     /// [left](crate::Predecessor::leave). If it does not let go, this ends with
     /// [`ServeError::NoSuccession`](crate::ServeError::NoSuccession), having accepted nobody.
-    #[cfg(feature = "handover")]
+    #[cfg(all(feature = "handover", target_os = "linux"))]
     #[must_use]
     pub fn succeed(mut self, predecessor: crate::Predecessor) -> Self {
         self.common.predecessor = Some(predecessor);

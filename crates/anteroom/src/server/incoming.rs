@@ -143,7 +143,7 @@ impl Incoming {
         match failure {
             Failure::Listener(error) => error.clone(),
             Failure::Service(error) => self.error(io::Error::other(Arc::clone(error))),
-            #[cfg(feature = "handover")]
+            #[cfg(all(feature = "handover", target_os = "linux"))]
             Failure::NoSuccession(error) => self.error(io::Error::other(Arc::clone(error))),
             Failure::RuntimeGone => {
                 self.error(io::Error::other("the runtime on which it was accepting was shut down"))
@@ -224,7 +224,7 @@ impl IncomingBuilder {
     /// others if need be; each that it offered has to be served or
     /// [left](crate::Predecessor::leave). If it does not let go, this ends with
     /// [`ServeError::NoSuccession`](crate::ServeError::NoSuccession), having accepted nobody.
-    #[cfg(feature = "handover")]
+    #[cfg(all(feature = "handover", target_os = "linux"))]
     #[must_use]
     pub fn succeed(mut self, predecessor: crate::Predecessor) -> Self {
         self.common.predecessor = Some(predecessor);

@@ -22,7 +22,7 @@ use crate::observe::{Note, Notes, Phase, Subject, start_watch};
 pub(super) struct Common {
     pub(super) config: Config,
     pub(super) filter: Option<Filter>,
-    #[cfg(feature = "handover")]
+    #[cfg(all(feature = "handover", target_os = "linux"))]
     pub(super) predecessor: Option<crate::handover::Predecessor>,
     #[cfg(feature = "test-util")]
     pub(super) faults: Option<FaultSource>,
@@ -47,7 +47,7 @@ pub(super) fn start(common: Common, lanes: Vec<Lane>) -> Result<Arc<Core>, Start
     };
     let poller = Poller::new().map_err(|source| StartError::Resources { what: "the epoll set", source })?;
     let core = assemble(config, lanes, rules, poller);
-    #[cfg(feature = "handover")]
+    #[cfg(all(feature = "handover", target_os = "linux"))]
     if common.predecessor.is_some() {
         core.life.hold();
     }
@@ -87,7 +87,7 @@ pub(super) fn start(common: Common, lanes: Vec<Lane>) -> Result<Arc<Core>, Start
     if !core.life.is_held() && core.life.enter(Phase::Serving) {
         core.gate.notes().leave(Note::Phase(Phase::Serving));
     }
-    #[cfg(feature = "handover")]
+    #[cfg(all(feature = "handover", target_os = "linux"))]
     if let Some(predecessor) = common.predecessor {
         core.succeed(predecessor);
     }
