@@ -65,6 +65,7 @@ fn a_new_syn_is_dropped_and_comes_in_at_its_retry_when_the_fence_is_lifted() {
         eventually("its SYN is dropped, and counted as such", BOUND, || drops(&listener) > before);
         assert!(!has_connected(&client));
         assert_eq!((listener.depth(), listener.handshakes()), (Some(0), Handshakes::UnderWay(0)));
+        assert_eq!(listener.deferral(), Duration::ZERO);
         assert!(client.take_error().unwrap().is_none(), "it is not refused: it waits");
         listener.lift_fence().unwrap();
         assert!(!listener.is_fenced());
@@ -96,7 +97,10 @@ fn clients_that_defer_accept_holds_back_come_in_after_the_fence() {
         let clients = connect(reachable(&listener), 5);
         assert_eq!(listener.depth(), Some(0), "connected, silent, and not in the queue");
         assert_eq!(listener.handshakes(), Handshakes::UnderWay(5));
+        let deferral = listener.deferral();
+        assert!(deferral >= Duration::from_secs(30), "the kernel rounds up: {deferral:?}");
         listener.fence().unwrap();
+        assert_eq!(listener.deferral(), deferral, "for those who were there before");
         let mut ports: Vec<_> = (0..5).map(|_| accept(&listener).peer.tcp().unwrap().port()).collect();
         ports.sort_unstable();
         let mut expected: Vec<_> = clients.iter().map(|client| client.local_addr().unwrap().port()).collect();

@@ -215,17 +215,22 @@ impl Acceptor {
         if *ask > now {
             return Some(*ask);
         }
-        let (over, waited) = match port.listener()?.handshakes() {
-            Handshakes::UnderWay(0) => {
-                return if self.empty(index, port, now) { None } else { Some(now) };
+        let listener = port.listener()?;
+        let (within, round_trip) = (self.config.handshakes_within, self.config.round_trip);
+        let (known, over) = match listener.handshakes() {
+            Handshakes::UnderWay(0) => (0, now),
+            Handshakes::AtLeast(0) => (0, *since + round_trip),
+            Handshakes::UnderWay(known) | Handshakes::AtLeast(known) => {
+                (known, *since + within + listener.deferral())
             }
-            Handshakes::UnderWay(_) => (*since + self.config.handshakes_within, now - *since),
-            _ => (*since + self.config.round_trip, Duration::ZERO),
+            _ => (0, *since + round_trip + listener.deferral()),
         };
         if over <= now {
-            if !waited.is_zero() {
-                self.core.gate.notes().leave(Note::NotQuiet { listener: index, after: waited });
+            if known == 0 {
+                return if self.empty(index, port, now) { None } else { Some(now) };
             }
+            let after = now - *since;
+            self.core.gate.notes().leave(Note::NotQuiet { listener: index, after });
             return None;
         }
         *ask = over.min(now + *pause);

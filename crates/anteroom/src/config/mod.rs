@@ -104,11 +104,13 @@ pub struct Config {
     pub drain_within: Duration,
     /// How long a drain waits, once newcomers are fenced off, for handshakes that are under way (default
     /// 2 s; never beyond the drain's own deadline). They are over within a round trip; this is for those
-    /// whose last segment was lost, and the bound for those of clients that have gone.
+    /// whose last segment was lost, and the bound for those of clients that have gone. A listener that
+    /// [defers](crate::Listener::deferral) accepting is given as much time more as it defers:
+    /// so long may it take until a client is let in who was connected and silent.
     #[cfg_attr(feature = "serde", serde(with = "duration"))]
     pub handshakes_within: Duration,
-    /// How long it waits instead where the kernel cannot be asked for them, as in a sandbox, or keeps
-    /// none, as with SYN cookies: the longest round trip of a client (default 200 ms).
+    /// How long it waits at least where the kernel cannot be asked for them, as in a sandbox, or does not
+    /// know them all, as with SYN cookies: the longest round trip of a client (default 200 ms).
     #[cfg_attr(feature = "serde", serde(with = "duration"))]
     pub round_trip: Duration,
     /// Where `accept` is called (default: on a thread of its own).
