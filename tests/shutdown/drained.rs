@@ -13,7 +13,7 @@ use anteroom::{
     Accepting, Address, Config, Connection, DescriptorBudget, Handle, Listener, Order, Report, Server,
     Snapshot, service_fn,
 };
-use anteroom_testkit::Scratch;
+use anteroom_testkit::{BOUND, Scratch};
 use anteroom_tests::machine::Lateness;
 use anteroom_tests::shutdown::{Crowd, Dialect, Outcome, Part, Tally, Target};
 use anteroom_tests::waiting::becomes;
@@ -21,9 +21,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::runtime::{self, Runtime};
 use tokio::task::JoinSet;
 
-use crate::{
-    IN_FLIGHT, PER_SECOND, QUEUED, SILENT, WAITING, come_in_flight, come_into_queue, come_until_refused,
-};
+use crate::{IN_FLIGHT, QUEUED, SILENT, WAITING, come_in_flight, come_into_queue, come_until_refused};
 
 /// The promise's own numbers.
 const WITHIN: Duration = Duration::from_secs(10);
@@ -33,6 +31,10 @@ const OVER_BY: Duration = Duration::from_millis(10_500);
 const DEFERRED_FOR: Duration = Duration::from_secs(10);
 
 const DIALECT: Dialect = Dialect { quick: b"q", in_two: [b"1", b"2"], endless: b"e" };
+
+/// The kernel looks at a silent client after 1, 3 and 7 s of his silence.
+const AGE: Duration = Duration::from_millis(3_600);
+const SILENT_ONES: u32 = 18;
 
 /// Between two pieces of the endless answer.
 const PIECE: Duration = Duration::from_millis(50);
@@ -79,6 +81,33 @@ pub(crate) fn rounds_of(kind: Kind, rounds: usize) {
     tell(kind, &ended);
     let faults: Vec<_> = ended.iter().flat_map(faults).collect();
     assert!(faults.is_empty(), "{kind:?}: {} faults in {rounds} rounds: {faults:#?}", faults.len());
+}
+
+/// Of clients that were silent for up to [`AGE`] behind deferred accept, and speak when the bound for handshakes is
+/// long over, all are served. `just_before` it is drained.
+pub(crate) fn silent_ones_of(just_before: impl FnOnce()) {
+    let clients = runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let servers = Runtime::new().expect("a runtime");
+    let mut ground = Ground { kind: Kind::Deferred, files: Scratch::new(), used: HashSet::new(), bound: 0 };
+    let (listener, targets) = ground.listener();
+    let server = start(listener, &servers);
+    let (tally, report) = clients.block_on(async {
+        let mut crowd = Crowd::new(targets, DIALECT);
+        let (since, mut next) = (Instant::now(), tokio::time::interval(AGE / SILENT_ONES));
+        while since.elapsed() < AGE {
+            next.tick().await;
+            crowd.come(Part::Silent(Config::default().handshakes_within + Duration::from_secs(1)));
+        }
+        crowd.is_connected().await;
+        assert_eq!(server.handle().snapshot().report.accepted, 0, "they are not let in");
+        just_before();
+        let stopped = server.handle().drain(BOUND);
+        crowd.give_cue();
+        (crowd.end().await, stopped.await.expect("nothing failed"))
+    });
+    println!("silent behind deferred accept: {tally}");
+    assert_eq!(tally.unserved(), 0, "{:#?}", tally.lost());
+    assert_eq!((report.accepted, report.served.done), (tally.connected(), tally.connected()), "{report:?}");
 }
 
 fn tell(kind: Kind, ended: &[Ended]) {
@@ -179,6 +208,11 @@ fn config() -> Config {
     config
 }
 
+fn start(listener: Listener, on: &Runtime) -> Server {
+    let _inside = on.enter();
+    Server::builder().config(config()).serve(listener, service_fn(serve)).start().expect("it starts")
+}
+
 async fn serve(mut connection: Connection) -> io::Result<()> {
     match connection.read_u8().await? {
         b'q' => connection.write_all(b"a").await,
@@ -197,13 +231,9 @@ async fn serve(mut connection: Connection) -> io::Result<()> {
 /// Until only the endless answer is left, and clients that are slow; the rest goes to `tails`.
 async fn round(ground: &mut Ground, servers: &Runtime, tails: &mut JoinSet<Ended>) {
     let (listener, targets) = ground.listener();
-    let server = {
-        let _inside = servers.enter();
-        let builder = Server::builder().config(config());
-        builder.serve(listener, service_fn(serve)).start().expect("it starts")
-    };
+    let server = start(listener, servers);
     let handle = server.handle();
-    let mut crowd = Crowd::new(targets, DIALECT, PER_SECOND);
+    let mut crowd = Crowd::new(targets, DIALECT);
 
     come_in_flight(&mut crowd);
     shows(&handle, "those in flight are served", |now| now.open == IN_FLIGHT as usize + 1).await;
@@ -222,7 +252,7 @@ async fn round(ground: &mut Ground, servers: &Runtime, tails: &mut JoinSet<Ended
     let told = Instant::now();
     let stopped = handle.drain(WITHIN);
     crowd.give_cue();
-    let (_, closed_after) = tokio::join!(come_until_refused(&mut crowd), closed(&handle, told));
+    let (_, closed_after) = tokio::join!(come_until_refused(&crowd), closed(&handle, told));
     let fenced = handle.snapshot().listeners[0].fenced.unwrap_or(0);
     let left = 1 + SILENT.len();
     shows(&handle, "the drain has come to those who are slow", |now| now.open + now.waiting <= left).await;

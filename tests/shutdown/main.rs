@@ -16,10 +16,11 @@ mod plain;
 
 use std::time::Duration;
 
-use anteroom_testkit::isolated;
+use anteroom_testkit::{isolated, write_sysctl};
 use anteroom_tests::shutdown::{Crowd, Outcome, Part};
+use anteroom_tests::waiting::becomes;
 
-use drained::{Kind, rounds_of};
+use drained::{Kind, rounds_of, silent_ones_of};
 
 /// The promise's own numbers.
 const QUEUED: u32 = 200;
@@ -69,21 +70,15 @@ async fn come_into_queue(crowd: &mut Crowd, number: u32) {
         crowd.come(Part::Silent(after));
     }
     crowd.is_connected().await;
-    crowd.arrive_until(|_, arrived| arrived >= CAME_BEFORE).await;
+    crowd.keep_coming(PER_SECOND);
+    becomes("they come all the time", || crowd.arrived() >= CAME_BEFORE).await;
 }
 
 /// They come until nobody is let in any more, and a little longer.
-async fn come_until_refused(crowd: &mut Crowd) {
-    let mut refused = None;
-    let enough = |crowd: &Crowd, _| {
-        if crowd.refused() > 0 {
-            refused.get_or_insert_with(tokio::time::Instant::now);
-        }
-        refused.is_some_and(|since| since.elapsed() >= COME_ON_FOR)
-    };
-    tokio::time::timeout(anteroom_testkit::BOUND, crowd.arrive_until(enough))
-        .await
-        .expect("the listener goes");
+async fn come_until_refused(crowd: &Crowd) {
+    becomes("the listener goes", || crowd.refused() > 0).await;
+    tokio::time::sleep(COME_ON_FOR).await;
+    crowd.stop_coming();
 }
 
 #[test]
@@ -104,6 +99,17 @@ fn a_drain_on_a_unix_socket_resets_nobody_who_was_connected() {
 #[test]
 fn a_drain_with_deferred_accept_resets_nobody_who_was_connected() {
     isolated(|| rounds_of(Kind::Deferred, rounds()));
+}
+
+#[test]
+fn who_was_silent_for_seconds_behind_deferred_accept_is_served() {
+    isolated(|| silent_ones_of(|| ()));
+}
+
+/// The kernel does not know then whether there are others; these it knows.
+#[test]
+fn who_was_silent_for_seconds_is_served_where_there_may_be_cookies() {
+    isolated(|| silent_ones_of(|| write_sysctl("net.ipv4.tcp_syncookies", 2)));
 }
 
 /// What all of this is for: the same clients, and the server that most would write.

@@ -24,9 +24,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::{Interval, interval};
 
-use crate::{
-    IN_FLIGHT, PER_SECOND, QUEUED, SILENT, WAITING, come_in_flight, come_into_queue, come_until_refused,
-};
+use crate::{IN_FLIGHT, QUEUED, SILENT, WAITING, come_in_flight, come_into_queue, come_until_refused};
 
 const DIALECT: Dialect = Dialect {
     quick: b"GET /quick HTTP/1.1\r\nHost: a\r\n\r\n",
@@ -58,7 +56,7 @@ pub(crate) fn rounds(rounds: usize) -> Tally {
 
 async fn round(tails: &mut JoinSet<Tally>) {
     let server = Plain::start();
-    let mut crowd = Crowd::new(vec![Target::Tcp(server.address)], DIALECT, PER_SECOND);
+    let mut crowd = Crowd::new(vec![Target::Tcp(server.address)], DIALECT);
     come_in_flight(&mut crowd);
     let in_flight = IN_FLIGHT as usize + 1;
     becomes("those in flight are served", || server.calls.load(Ordering::Acquire) == in_flight).await;
@@ -69,7 +67,7 @@ async fn round(tails: &mut JoinSet<Tally>) {
     server.stop.send(()).expect("it runs");
     drop(busy);
     crowd.give_cue();
-    come_until_refused(&mut crowd).await;
+    come_until_refused(&crowd).await;
     let slow = 1 + SILENT.len() as u64;
     becomes("only the slow and the endless answer are left", || crowd.present() <= slow).await;
     tails.spawn(async move {

@@ -3,6 +3,7 @@
 //! Owns the client's end of every connection of a round. Never knows which server it talks to: that one
 //! is stopped by the test, which then gives the cue.
 
+mod arrivals;
 mod client;
 mod crowd;
 mod tally;
