@@ -40,15 +40,31 @@ pub(super) struct Header {
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub(super) enum Message {
     Hello {},
-    Offer { listeners: Vec<Offered>, more: bool },
-    Ready { taken: Vec<String>, left: Vec<String> },
+    Offer {
+        listeners: Vec<Offered>,
+        more: bool,
+    },
+    Ready {
+        taken: Vec<String>,
+        left: Vec<String>,
+        #[serde(default)]
+        more: bool,
+    },
     Go {},
     Serving {},
-    Connections { entries: Vec<Entry> },
-    Taken { count: usize },
+    Connections {
+        entries: Vec<Entry>,
+    },
+    Taken {
+        count: usize,
+    },
     Done {},
-    Abort { reason: String },
-    Failed { reason: String },
+    Abort {
+        reason: String,
+    },
+    Failed {
+        reason: String,
+    },
 }
 
 /// A listener; its descriptor comes with the frame, at the same place of the list.

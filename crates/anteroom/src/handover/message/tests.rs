@@ -35,7 +35,7 @@ fn one_of_each() -> Vec<Message> {
     vec![
         Message::Hello {},
         Message::Offer { listeners: vec![offered("a"), offered("\"\u{1f600}\\")], more: true },
-        Message::Ready { taken: vec!["a".into()], left: vec![String::new()] },
+        Message::Ready { taken: vec!["a".into()], left: vec![String::new()], more: true },
         Message::Go {},
         Message::Serving {},
         Message::Connections { entries: vec![entry("a"), entry("b")] },
