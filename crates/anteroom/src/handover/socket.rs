@@ -93,7 +93,7 @@ pub(crate) fn offer_on(
     let resources = |what| move |error: io::Error| system(what).because(error);
     let place = Place::at(path)?;
     let (ear, mouth) = UnixStream::pair().map_err(resources("make a pair of sockets"))?;
-    let stop = Arc::new(Stop { told: AtomicBool::new(false), mouth });
+    let stop = Arc::new(Stop { told: AtomicBool::new(false), given_away: AtomicBool::new(false), mouth });
     let door = Door { estates, within, stop: Arc::clone(&stop), guests: Arc::new(()) };
     let thread = thread::Builder::new().name("anteroom-successors".into());
     let thread = thread
@@ -105,6 +105,8 @@ pub(crate) fn offer_on(
 /// Tells the thread to end; anybody may, also twice.
 struct Stop {
     told: AtomicBool,
+    /// The path is, or may at any moment be, the successor's.
+    given_away: AtomicBool,
     mouth: UnixStream,
 }
 
@@ -147,6 +149,9 @@ impl Door {
                     channel::poll(ear, PollFlags::IN, channel::deadline(PAUSE));
                 }
             }
+        }
+        if self.stop.given_away.load(Ordering::Acquire) {
+            listener.leave();
         }
     }
 
@@ -199,6 +204,8 @@ impl Door {
             }
         };
         channel.reached(Step::Began);
+        // Before the successor can know: the server may end, and this with it, as soon as it has been told.
+        self.stop.given_away.store(true, Ordering::Release);
         match give::give(channel, estate, offer) {
             Ok(given) => {
                 self.stop.stop();
@@ -207,6 +214,7 @@ impl Door {
                 }
             }
             Err(error) => {
+                self.stop.given_away.store(false, Ordering::Release);
                 // A successor closes its end when it has let the listeners go, by its death at the latest.
                 let has_let_go = channel.is_closed_within(LAST_WORDS);
                 estate.failed(&error, has_let_go);
