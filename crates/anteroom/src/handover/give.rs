@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::{
-    Estate, Exported,
+    Estate, Exported, Passed,
     channel::Channel,
     error::{HandoverError, HandoverErrorKind},
     message::{self, Entry, MAX_DESCRIPTORS, Message, Offered},
@@ -53,7 +53,9 @@ impl Offer {
         })?;
         let (listeners, descriptors) = listeners
             .into_iter()
-            .map(|(name, address, descriptor)| (Offered { name, address }, descriptor))
+            .map(|Passed { name, address, exclusive, descriptor }| {
+                (Offered { name, address, exclusive }, descriptor)
+            })
             .unzip();
         Ok(Self { listeners, descriptors })
     }

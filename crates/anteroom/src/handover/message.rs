@@ -74,6 +74,9 @@ pub(super) struct Offered {
     /// For people: what it is, the socket itself says.
     #[serde(default)]
     pub(super) address: String,
+    /// Nobody else had the socket before it was offered: with the last word it is the successor's alone.
+    #[serde(default)]
+    pub(super) exclusive: bool,
 }
 
 /// A connection; its descriptor comes with the frame, at the same place of the list.

@@ -36,6 +36,8 @@ pub(crate) fn succeed(
 pub(super) struct Will {
     pub(super) taken: Vec<String>,
     pub(super) left: Vec<String>,
+    /// Of all that were offered, those that nobody else had.
+    pub(super) exclusive: Vec<String>,
 }
 
 /// How an exchange ended that did not fail.
@@ -51,7 +53,7 @@ pub(super) fn take(mut channel: Channel, will: &Will, heir: &dyn Heir, successio
     match exchange(&mut channel, will, heir) {
         End::Alone => {
             succession.succeeded();
-            heir.over();
+            heir.over(&will.exclusive);
         }
         End::Failed(error) => {
             drop(succession);

@@ -3,10 +3,7 @@
 use std::{
     collections::BTreeSet,
     io::{Read, Write},
-    os::{
-        fd::{AsFd, OwnedFd},
-        unix::net::UnixStream,
-    },
+    os::{fd::AsFd, unix::net::UnixStream},
     sync::{Arc, Mutex, MutexGuard},
     thread::{self, JoinHandle},
     time::Duration,
@@ -16,7 +13,7 @@ use anteroom_listener::{Listener, PeerAddr, Stream};
 
 use super::{Fate, Hook};
 use crate::handover::{
-    Estate, Exported, HandoverError, HandoverErrorKind, Heir, Predecessor,
+    Estate, Exported, HandoverError, HandoverErrorKind, Heir, Passed, Predecessor,
     channel::Channel,
     give::{self, Given, Offer, UntilOver},
     steps::{Side, Step},
@@ -58,6 +55,8 @@ pub(super) struct NewState {
     pub(super) room: Vec<Exported>,
     pub(super) failed: Option<HandoverErrorKind>,
     pub(super) over: usize,
+    /// The listeners that nobody else has.
+    pub(super) exclusive: Vec<String>,
 }
 
 impl Old {
@@ -101,6 +100,9 @@ impl New {
         assert!(state.begun);
         assert_eq!(state.over, 1);
         assert_eq!(state.listeners.len(), listeners);
+        for listener in &state.listeners {
+            assert!(state.exclusive.iter().any(|name| name == listener.name()), "nobody else has it now");
+        }
         assert_eq!(state.room.len(), room);
     }
 }
@@ -118,10 +120,15 @@ impl Estate for Old {
         Ok(())
     }
 
-    fn listeners(&self) -> std::io::Result<Vec<(String, String, OwnedFd)>> {
+    fn listeners(&self) -> std::io::Result<Vec<Passed>> {
         let state = self.state();
         let share = |listener: &Listener| {
-            Ok((listener.name().to_owned(), listener.local_addr().to_string(), listener.share()?))
+            Ok(Passed {
+                name: listener.name().to_owned(),
+                address: listener.local_addr().to_string(),
+                exclusive: listener.is_exclusive(),
+                descriptor: listener.share()?,
+            })
         };
         state.listeners.iter().map(share).collect()
     }
@@ -165,7 +172,11 @@ impl Estate for Old {
     }
 
     fn failed(&self, error: &HandoverError, reclaim: bool) {
-        self.state().failures.push((error.kind().clone(), reclaim));
+        let mut state = self.state();
+        state.failures.push((error.kind().clone(), reclaim));
+        if reclaim {
+            state.listeners.iter().for_each(Listener::reclaim);
+        }
     }
 
     fn over(&self) {
@@ -198,8 +209,10 @@ impl Heir for New {
         state.failed = Some(error.kind().clone());
     }
 
-    fn over(&self) {
-        self.state().over += 1;
+    fn over(&self, exclusive: &[String]) {
+        let mut state = self.state();
+        state.over += 1;
+        state.exclusive = exclusive.to_vec();
     }
 }
 

@@ -30,7 +30,7 @@ fn corpus() -> Vec<(String, Vec<u8>)> {
 }
 
 fn offer(names: &[&str], more: bool) -> Message {
-    let offered = |name: &&str| Offered { name: (*name).into(), address: String::new() };
+    let offered = |name: &&str| Offered { name: (*name).into(), address: String::new(), exclusive: false };
     Message::Offer { listeners: names.iter().map(offered).collect(), more }
 }
 
