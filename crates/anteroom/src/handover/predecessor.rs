@@ -72,8 +72,11 @@ impl Predecessor {
         credentials::check(&socket, Side::New)?;
         let identity = Identity::of(&socket, Some(path));
         let mut channel = Channel::new(socket, Side::New, within);
-        channel.send(&Message::Hello {}, &[])?;
-        Self::listen_to(channel, identity)
+        match channel.send(&Message::Hello {}, &[]) {
+            // Whoever does not want to hear has said why, perhaps.
+            Err(error) if !matches!(error.kind(), HandoverErrorKind::Vanished { .. }) => Err(error),
+            _ => Self::listen_to(channel, identity),
+        }
     }
 
     /// The names of the listeners that it offers, taken ones too.

@@ -36,9 +36,9 @@ use super::{
 
 /// How long one who has connected may take to say what it wants.
 const HELLO_WITHIN: Duration = Duration::from_secs(10);
-/// How many may speak at a time; all but one of them are only told to come later.
+/// How many may speak at a time; all but one of them are only told to come later. The next one waits in the queue.
 const MAX_GUESTS: usize = 8;
-/// How long to leave it when `accept` fails.
+/// How long to leave it when `accept` fails, or there are too many guests.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Makes the estate of one exchange.
@@ -140,13 +140,19 @@ impl Door {
             Ok(None) => return,
             Err(error) => return (self.estates)().failed(&error, false),
         };
+        let pause = || channel::poll(ear, PollFlags::IN, channel::deadline(PAUSE));
         while !self.stop.is_told() {
+            // One copy is this thread's.
+            if Arc::strong_count(&self.guests) > MAX_GUESTS {
+                pause();
+                continue;
+            }
             match listener.accept() {
                 Ok(guest) => self.meet(guest),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => wait(&listener, ear),
                 // Out of descriptors, most likely; the guest stays in the queue.
                 Err(_) => {
-                    channel::poll(ear, PollFlags::IN, channel::deadline(PAUSE));
+                    pause();
                 }
             }
         }
@@ -160,9 +166,6 @@ impl Door {
             return (self.estates)().failed(&error, false);
         }
         let channel = Channel::new(guest, Side::Old, HELLO_WITHIN);
-        if Arc::strong_count(&self.guests) > MAX_GUESTS {
-            return channel.say(&abort("too many processes ask for a handover"));
-        }
         let door = self.clone();
         let thread = thread::Builder::new().name("anteroom-handover".into());
         if let Err(error) = thread.spawn(move || door.speak_with(channel)) {
