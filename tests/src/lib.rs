@@ -21,6 +21,7 @@ pub mod local;
 pub mod machine;
 pub mod manager;
 pub mod recorder;
+pub mod shutdown;
 pub mod waiting;
 
 /// The programs in the README compile.

@@ -14,8 +14,8 @@ use std::{
 const INSIDE: &str = "ANTEROOM_TESTKIT_INSIDE";
 /// What that run prints first.
 const MARK: &str = "[testkit] inside a network namespace of its own";
-/// The longest that one test may take.
-const LONGEST: Duration = Duration::from_secs(300);
+/// The longest that one test may take, with as many rounds as a release is given.
+const LONGEST: Duration = Duration::from_secs(1_200);
 
 /// Runs the body in a network namespace of its own, loopback up, as that namespace's root, and in a process of its own.
 ///
