@@ -32,7 +32,7 @@ async fn serve(mut incoming: Incoming) -> std::io::Result<()> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn everybody_who_was_queued_is_answered_and_the_loop_ends() {
-    const READY: u32 = 100;
+    const READY: u32 = 1_000;
     let incoming = Incoming::builder()
         .config(anteroom_http::config())
         .listen(anteroom::Listener::bind("127.0.0.1:0").expect("a free port"))

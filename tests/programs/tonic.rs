@@ -108,7 +108,7 @@ const SERVING: [u8; 7] = [0, 0, 0, 0, 2, 8, 1];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn calls_that_were_queued_are_answered_and_tonic_ends() {
-    const QUEUED: u32 = 50;
+    const QUEUED: u32 = 1_000;
     let (serving, handle, address) = start();
     assert_eq!(within(check(address)).await.expect("it is served"), ServingStatus::Serving);
     handle.pause();

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -77,7 +78,8 @@ impl Calls {
     }
 }
 
-/// Answers lines until the client's end. `block MILLIS` blocks the worker that runs it, and answers then.
+/// Answers lines until the client's end. `block MILLIS` blocks the worker that runs it, and answers then;
+/// `child SECONDS` starts a process that sleeps so long and outlives the server, and answers `child PID`.
 ///
 /// # Errors
 /// Those of reading and writing.
@@ -98,10 +100,20 @@ pub async fn speak(connection: Connection, calls: &Calls) -> io::Result<()> {
         if let Some(millis) = line.strip_prefix("block ") {
             calls.block(Duration::from_millis(millis.parse().expect("a number of milliseconds")));
         }
-        let mut answer = answer(line);
+        let mut answer = match line.strip_prefix("child ") {
+            Some(seconds) => answer(&format!("child {}", start_child(seconds)?)),
+            None => answer(line),
+        };
         answer.push('\n');
         connection.get_mut().write_all(answer.as_bytes()).await?;
     }
+}
+
+/// What many handlers do: nothing is said of what the child may inherit.
+fn start_child(seconds: &str) -> io::Result<u32> {
+    let mut command = Command::new("sleep");
+    command.arg(seconds).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    Ok(command.spawn()?.id())
 }
 
 /// Speaks first, then as [`speak`].

@@ -27,8 +27,8 @@ use crate::serving::{InSpan, serve};
 const HEADERS_WITHIN: Duration = Duration::from_secs(10);
 /// Between two requests.
 const IDLE_WITHIN: Duration = Duration::from_secs(60);
-/// For the first byte of a connection that is handed out while the server drains.
-const GRACE: Duration = Duration::from_secs(1);
+/// For the next request of an HTTP/1 connection that is idle while the server drains.
+const GRACE: Duration = Duration::from_secs(3);
 /// Between two pings of HTTP/2.
 const PING_EVERY: Duration = Duration::from_secs(30);
 /// For the answer to a ping.
@@ -43,16 +43,19 @@ const PONG_WITHIN: Duration = Duration::from_secs(20);
 /// Requests carry [`anteroom::Info`] in their extensions, and with the feature `axum` also
 /// `ConnectInfo<SocketAddr>` for TCP peers.
 ///
-/// When the server drains, a connection finishes what is in flight, says `connection: close`
-/// (HTTP/1) or `GOAWAY` (HTTP/2), and closes. Idle ones close. One that was still queued is served
-/// its first request; if it stays silent it is closed after [`drain_grace`](Self::drain_grace).
+/// When the server drains, a connection finishes what is in flight, says `connection: close` with
+/// its next answer (HTTP/1) or `GOAWAY` at once (HTTP/2), and closes. An HTTP/1 connection that is
+/// idle, or was still queued, is served one more request; if none comes it is closed after
+/// [`drain_grace`](Self::drain_grace).
 ///
 /// It is always ready for a connection: readiness of the inner service is asked for each request.
 /// To limit connections, use [`Config::max_connections`](anteroom::Config::max_connections) or a
 /// layer around this.
 ///
 /// # Bounds
-/// A head has 10 s, an idle connection 60 s; the size of a head is hyper's. Nothing bounds how long
+/// A head has 10 s, an idle connection 60 s; the size of a head is hyper's. A connection that is
+/// closed from here keeps its place until the client closes too, has sent nothing for 1 s, or 10 s
+/// are over, so that no late byte of the client resets the end of an answer. Nothing bounds how long
 /// a body takes in either direction, or the service: layers inside do, and a drain's deadline.
 #[derive(Clone)]
 pub struct Http<S> {
@@ -75,8 +78,7 @@ impl<S> Http<S> {
             .enable_connect_protocol()
             .keep_alive_interval(PING_EVERY)
             .keep_alive_timeout(PONG_WITHIN);
-        let times =
-            Times { headers: Some(HEADERS_WITHIN), idle: Some(IDLE_WITHIN), first_byte_of_a_drain: GRACE };
+        let times = Times { headers: Some(HEADERS_WITHIN), idle: Some(IDLE_WITHIN), drain_grace: GRACE };
         Self { service, builder: Arc::new(builder), times }
     }
 
@@ -95,11 +97,15 @@ impl<S> Http<S> {
         self
     }
 
-    /// How long a connection that has not said anything is kept when the server drains (default
-    /// 1 s): its request may be on the way.
+    /// How long an HTTP/1 connection is kept when the server drains and it is between two requests, or
+    /// has not said anything (default 3 s): its next request may be on the way, and an answer is the
+    /// only way to tell it. Who thinks longer than this between two requests may lose one that crosses
+    /// the close.
+    ///
+    /// Keep it below the drain's deadline, which cuts who is still open.
     #[must_use]
     pub fn drain_grace(mut self, grace: Duration) -> Self {
-        self.times.first_byte_of_a_drain = grace;
+        self.times.drain_grace = grace;
         self
     }
 

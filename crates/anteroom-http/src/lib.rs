@@ -44,6 +44,7 @@
 
 mod error;
 mod http;
+mod linger;
 #[cfg(feature = "axum")]
 mod listener;
 mod pace;

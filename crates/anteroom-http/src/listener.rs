@@ -15,8 +15,12 @@ use axum::serve::{ListenerExt, TapIo};
 
 /// Listens on a TCP address with [`config`](crate::config), for [`axum::serve()`].
 ///
-/// Dropping it, or the future of `axum::serve`, refuses what waits. The lossless end:
+/// Dropping it, or the future of `axum::serve`, refuses what waits. The end that leaves nobody behind:
 /// [`Handle::drain`], with [`Handle::exhausted`] as axum's shutdown signal.
+///
+/// axum then closes idle HTTP/1 connections at once, and a request that crosses the close is lost;
+/// [`Http`](crate::Http), which serves the same router, tells them with their next answer. The guide has
+/// a layer that does it under axum.
 ///
 /// # Errors
 /// The address cannot be read or bound, or is a Unix socket's (see [`HttpListener::any`]), or a

@@ -11,8 +11,8 @@ use tokio::time::Instant;
 /// What an HTTP/2 client says first (RFC 9113, 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// How long an idle connection is kept when a drain begins. A request may lie in the kernel that the
-/// runtime has not looked at, because its workers were busy: a timer that fires means that it has.
+/// The least that an idle connection is kept when a drain begins. A request may lie in the kernel that
+/// the runtime has not looked at, because its workers were busy: a timer that fires means that it has.
 const LAST_LOOK: Duration = Duration::from_millis(5);
 
 /// The times that a connection is given. `None`: all the time in the world.
@@ -22,8 +22,8 @@ pub(crate) struct Times {
     pub(crate) headers: Option<Duration>,
     /// Between two requests.
     pub(crate) idle: Option<Duration>,
-    /// For the first byte of the first request when the server drains.
-    pub(crate) first_byte_of_a_drain: Duration,
+    /// For the next request of an idle HTTP/1 connection, and for the first byte, when the server drains.
+    pub(crate) drain_grace: Duration,
 }
 
 /// What to do now.
@@ -64,6 +64,10 @@ struct State {
     head_since: Option<Instant>,
     /// When the last answer ended, or the connection began.
     idle_since: Instant,
+    /// It speaks something else from now on, and its end is somebody else's.
+    tunnel: bool,
+    /// Everything has been said: only its end is waited for.
+    closing: bool,
 }
 
 impl Pace {
@@ -74,6 +78,8 @@ impl Pace {
             any_request: false,
             head_since: None,
             idle_since: now,
+            tunnel: false,
+            closing: false,
         };
         Self { times, state: Mutex::new(state) }
     }
@@ -124,17 +130,34 @@ impl Pace {
         InFlight(Arc::clone(self))
     }
 
+    /// The answer that goes out turns the connection over to another protocol.
+    pub(crate) fn becomes_a_tunnel(&self) {
+        self.lock().tunnel = true;
+    }
+
+    /// Whoever speaks HTTP here closes the connection. `false`: nobody does any more.
+    pub(crate) fn close(&self) -> bool {
+        let mut state = self.lock();
+        state.closing = !state.tunnel;
+        state.closing
+    }
+
     /// What to do at `now`, in a drain that this connection has heard of at `drain`.
     pub(crate) fn step(&self, now: Instant, drain: Option<Instant>) -> Step {
         let state = self.lock();
         let times = &self.times;
+        if state.closing {
+            return Step::Wait(None);
+        }
+        if drain.is_some() && matches!(state.speaks, Speaks::Http2) {
+            // A GOAWAY takes nothing back: hyper says it, serves what comes until the client has heard
+            // of it, and then says how far it got.
+            return Step::Finish;
+        }
         if state.in_flight > 0 {
-            // Nobody tells when the last answer of several ends: look again.
-            return if drain.is_some() {
-                Step::Finish
-            } else {
-                Step::Wait(times.idle.map(|idle| now + idle))
-            };
+            // Also in a drain: HTTP/1 can be told by an answer's head only, and if that has gone out,
+            // the next one tells. Nobody tells when the last answer of several ends: look again.
+            return Step::Wait(times.idle.map(|idle| now + idle));
         }
         if let Some(since) = state.head_since {
             return match times.headers {
@@ -143,8 +166,9 @@ impl Pace {
             };
         }
         let silent = !state.any_request && !matches!(state.speaks, Speaks::Http2);
-        let patience = if state.any_request { LAST_LOOK } else { times.first_byte_of_a_drain };
-        let drained = drain.map(|drain| drain.max(state.idle_since) + patience);
+        // A close cannot be told from an answer that never comes by a client whose request crosses it,
+        // so who asks often is waited for, and is told by the answer.
+        let drained = drain.map(|drain| drain.max(state.idle_since) + times.drain_grace.max(LAST_LOOK));
         let allowed = if silent { times.headers } else { times.idle };
         let expired = allowed.map(|allowed| state.idle_since + allowed);
         if drained.is_some_and(|drained| now >= drained) {
@@ -187,7 +211,7 @@ mod tests {
     const TIMES: Times = Times {
         headers: Some(Duration::from_secs(10)),
         idle: Some(Duration::from_secs(60)),
-        first_byte_of_a_drain: SECOND,
+        drain_grace: SECOND,
     };
 
     fn begin() -> (Arc<Pace>, Instant) {
@@ -240,17 +264,52 @@ mod tests {
         assert_eq!(pace.step(drain + SECOND, Some(drain)), Step::Leave);
         pace.read(b"GET", || drain);
         assert_eq!(pace.step(drain + SECOND, Some(drain)), Step::Wait(Some(drain + 10 * SECOND)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_drain_lets_who_could_not_be_told_by_this_answer_ask_once_more() {
+        let (pace, began) = begin();
         let request = pace.request();
-        assert_eq!(pace.step(drain + SECOND, Some(drain)), Step::Finish);
+        let drain = began + 5 * SECOND;
+        assert_eq!(pace.step(drain, Some(drain)), Step::Wait(Some(drain + 60 * SECOND)), "it is answered");
+        tokio::time::advance(100 * SECOND).await;
         drop(request);
+        let idle = began + 100 * SECOND;
+        assert_eq!(pace.step(idle, Some(drain)), Step::Wait(Some(idle + SECOND)));
+        assert_eq!(pace.step(idle + SECOND, Some(drain)), Step::Finish);
     }
 
     #[test]
-    fn a_drain_looks_once_more_at_an_idle_connection() {
-        let (pace, began) = begin();
+    fn a_drain_without_grace_looks_once_more_at_an_idle_connection() {
+        let now = Instant::now();
+        let pace = Arc::new(Pace::new(Times { drain_grace: Duration::ZERO, ..TIMES }, now));
         drop(pace.request());
-        let drain = began + 5 * SECOND;
+        let drain = now + 5 * SECOND;
         assert_eq!(pace.step(drain, Some(drain)), Step::Wait(Some(drain + LAST_LOOK)));
         assert_eq!(pace.step(drain + LAST_LOOK, Some(drain)), Step::Finish);
+    }
+
+    #[test]
+    fn http2_is_told_at_once_whatever_it_does() {
+        let (pace, began) = begin();
+        pace.read(PREFACE, || began);
+        assert_eq!(pace.step(began, Some(began)), Step::Finish);
+        let _request = pace.request();
+        assert_eq!(pace.step(began, Some(began)), Step::Finish);
+    }
+
+    #[test]
+    fn no_deadline_meets_a_connection_that_is_being_closed() {
+        let (pace, began) = begin();
+        pace.read(b"nonsense", || began);
+        assert!(pace.close());
+        assert_eq!(pace.step(began + 100 * SECOND, Some(began)), Step::Wait(None));
+    }
+
+    #[test]
+    fn a_tunnel_is_closed_by_who_speaks_in_it() {
+        let (pace, _) = begin();
+        pace.becomes_a_tunnel();
+        assert!(!pace.close());
     }
 }

@@ -11,7 +11,7 @@ use std::task::{Context, Poll, ready};
 
 use anteroom::{Draining, Info};
 use http::header::CONNECTION;
-use http::{HeaderValue, Request, Response, StatusCode, Version};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper_util::service::{TowerToHyperService, TowerToHyperServiceFuture};
@@ -44,6 +44,7 @@ where
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         let in_flight = self.pace.request();
         let version = request.version();
+        let connect = request.method() == Method::CONNECT;
         #[cfg(feature = "axum")]
         if let Some(peer) = self.info.peer_addr().tcp() {
             request.extensions_mut().insert(axum::extract::ConnectInfo(peer));
@@ -52,7 +53,9 @@ where
         Answering {
             answer: self.service.call(request),
             version,
+            connect,
             draining: self.draining.clone(),
+            pace: Arc::clone(&self.pace),
             in_flight: Some(in_flight),
         }
     }
@@ -66,7 +69,9 @@ pin_project! {
         #[pin]
         answer: TowerToHyperServiceFuture<S, Request<Incoming>>,
         version: Version,
+        connect: bool,
         draining: Draining,
+        pace: Arc<Pace>,
         in_flight: Option<InFlight>,
     }
 }
@@ -80,9 +85,13 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let mut response = ready!(this.answer.poll(cx))?;
-        let persistent =
-            *this.version < Version::HTTP_2 && response.status() != StatusCode::SWITCHING_PROTOCOLS;
-        if persistent && this.draining.has_begun() {
+        let status = response.status();
+        let upgrades = status == StatusCode::SWITCHING_PROTOCOLS || *this.connect && status.is_success();
+        if *this.version >= Version::HTTP_2 {
+            // Its streams are tunnels, not its connection; and GOAWAY tells.
+        } else if upgrades {
+            this.pace.becomes_a_tunnel();
+        } else if this.draining.has_begun() {
             // The client is told with this answer, and not by a close that meets its next request.
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }

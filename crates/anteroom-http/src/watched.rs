@@ -1,6 +1,7 @@
 //! The I/O under hyper, which tells the pace what passes through.
 //!
-//! Owns the connection, and with it the permit: also after an upgrade. Changes no byte.
+//! Owns the connection, and with it the permit: also after an upgrade. Changes no byte, and never
+//! ends what has been upgraded.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -11,17 +12,20 @@ use anteroom::Connection;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
+use crate::linger::Linger;
 use crate::pace::Pace;
 
 #[derive(Debug)]
 pub(crate) struct Watched<Io> {
     connection: Connection<Io>,
     pace: Arc<Pace>,
+    /// Our side is closed.
+    linger: Option<Linger>,
 }
 
 impl<Io> Watched<Io> {
     pub(crate) fn new(connection: Connection<Io>, pace: Arc<Pace>) -> Self {
-        Self { connection, pace }
+        Self { connection, pace, linger: None }
     }
 
     fn wrote(&self, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
@@ -47,7 +51,7 @@ impl<Io: AsyncRead + Unpin> AsyncRead for Watched<Io> {
     }
 }
 
-impl<Io: AsyncWrite + Unpin> AsyncWrite for Watched<Io> {
+impl<Io: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<Io> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let result = Pin::new(&mut self.connection).poll_write(cx, bytes);
         self.wrote(result)
@@ -71,6 +75,18 @@ impl<Io: AsyncWrite + Unpin> AsyncWrite for Watched<Io> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.connection).poll_shutdown(cx)
+        let this = &mut *self;
+        let linger = match &mut this.linger {
+            Some(linger) => linger,
+            None => {
+                let ours = this.pace.close();
+                ready!(Pin::new(&mut this.connection).poll_shutdown(cx))?;
+                if !ours {
+                    return Poll::Ready(Ok(()));
+                }
+                this.linger.insert(Linger::begin())
+            }
+        };
+        linger.poll(&mut this.connection, cx).map(Ok)
     }
 }

@@ -9,8 +9,11 @@ use axum::routing::get;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::time::{Instant, sleep};
 
+use crate::piped::Piped;
+
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n";
 const SLOW_REQUEST: &[u8] = b"GET /slow HTTP/1.1\r\nhost: x\r\n\r\n";
+const STREAMED_REQUEST: &[u8] = b"GET /streamed HTTP/1.1\r\nhost: x\r\n\r\n";
 const SECOND: Duration = Duration::from_secs(1);
 /// An HTTP/2 preface with empty settings.
 const HTTP2: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
@@ -20,7 +23,18 @@ fn http() -> Http<Router> {
         sleep(300 * SECOND).await;
         "slow"
     };
-    Http::new(Router::new().route("/", get(async || "hello")).route("/slow", get(slow)))
+    let streamed = async || {
+        Piped::body(async |mut pipe| {
+            sleep(20 * SECOND).await;
+            pipe.write_all(b"late").await
+        })
+    };
+    Http::new(
+        Router::new()
+            .route("/", get(async || "hello"))
+            .route("/slow", get(slow))
+            .route("/streamed", get(streamed)),
+    )
 }
 
 fn begin(http: &Http<Router>) -> (Serving, DuplexStream, Remote) {
@@ -71,7 +85,7 @@ async fn a_head_that_comes_in_drops_has_the_time_that_was_set_for_all_of_it() {
 #[tokio::test(start_paused = true)]
 async fn a_connection_is_kept_for_a_minute_after_its_last_answer() {
     let (serving, mut client, _remote) = begin(&http());
-    let ask = async {
+    let ask = async move {
         for _ in 0..3 {
             client.write_all(REQUEST).await.expect("it is open");
             let mut answer = [0; 512];
@@ -119,10 +133,53 @@ async fn an_http2_client_may_connect_ahead_and_is_told_to_go_after_a_minute() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_drain_waits_a_second_for_the_first_byte() {
+async fn a_drain_waits_three_seconds_for_the_first_byte() {
     let (serving, _client, remote) = begin(&http());
     remote.drain();
     let (result, took) = end(serving).await;
     assert!(result.is_ok(), "{result:?}");
-    assert!(is_about(took, SECOND), "{took:?}");
+    assert!(is_about(took, 3 * SECOND), "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_waits_three_seconds_for_the_next_request() {
+    let (serving, mut client, remote) = begin(&http());
+    let ask = async move {
+        client.write_all(REQUEST).await.expect("it is open");
+        let mut answer = [0; 512];
+        assert!(client.read(&mut answer).await.expect("it is open") > 0);
+        sleep(10 * SECOND).await;
+        remote.drain();
+        let mut rest = Vec::new();
+        client.read_to_end(&mut rest).await.expect("a clean end");
+        assert_eq!(rest, b"");
+    };
+    let ((result, took), ()) = tokio::join!(end(serving), ask);
+    assert!(result.is_ok(), "{result:?}");
+    assert!(is_about(took, 13 * SECOND), "{took:?}");
+}
+
+/// What is already gone cannot say it, so the next answer does.
+#[tokio::test(start_paused = true)]
+async fn who_reads_an_answer_whose_head_was_sent_before_the_drain_is_told_by_the_next() {
+    let (serving, mut client, remote) = begin(&http());
+    let ask = async move {
+        client.write_all(STREAMED_REQUEST).await.expect("it is open");
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"\r\n\r\n") {
+            assert!(client.read_buf(&mut answer).await.expect("it is open") > 0);
+        }
+        remote.drain();
+        while !answer.ends_with(b"0\r\n\r\n") {
+            assert!(client.read_buf(&mut answer).await.expect("it is open") > 0);
+        }
+        assert!(!String::from_utf8_lossy(&answer).contains("connection: close"));
+        sleep(SECOND).await;
+        client.write_all(REQUEST).await.expect("it is open");
+        let mut rest = String::new();
+        client.read_to_string(&mut rest).await.expect("a clean end");
+        assert!(rest.contains("connection: close") && rest.ends_with("hello"), "{rest}");
+    };
+    let ((result, _), ()) = tokio::join!(end(serving), ask);
+    assert!(result.is_ok(), "{result:?}");
 }

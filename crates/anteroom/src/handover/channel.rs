@@ -133,9 +133,8 @@ impl Channel {
                 self.reached(giving_up);
                 self.close_ear();
                 self.reached(closed);
-                // A deaf ear hears the end in any case; only poll tells whether it is the other side's.
-                let is_gone = |channel: &Self| channel.is_closed_within(Duration::ZERO);
-                self.receive().map_err(|_| if is_gone(self) { self.vanished() } else { error })
+                // A deaf ear hears an end in any case, which says nothing of the other side.
+                self.receive().map_err(|_| error)
             }
             answer => answer,
         }

@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::{
-    Estate, Exported,
+    Estate, Exported, Passed,
     channel::Channel,
     error::{HandoverError, HandoverErrorKind},
     message::{self, Entry, MAX_DESCRIPTORS, Message, Offered},
@@ -53,7 +53,9 @@ impl Offer {
         })?;
         let (listeners, descriptors) = listeners
             .into_iter()
-            .map(|(name, address, descriptor)| (Offered { name, address }, descriptor))
+            .map(|Passed { name, address, exclusive, descriptor }| {
+                (Offered { name, address, exclusive }, descriptor)
+            })
             .unzip();
         Ok(Self { listeners, descriptors })
     }
@@ -99,10 +101,8 @@ fn persuade(channel: &mut Channel, offer: Offer) -> Result<Vec<String>, Handover
     offer.send(channel)?;
     channel.reached(Step::SentOffer);
     // Nothing is at stake before `Go`: an `Abort` is read before anything that the other side could do.
-    let left = match channel.receive()?.0 {
-        Message::Ready { taken, left } => check_ready(channel, &offer, &taken, left)?,
-        got => return Err(channel.unexpected(got, "ready")),
-    };
+    let (taken, left) = read_ready(channel, offer.listeners.len())?;
+    let left = check_ready(channel, &offer, &taken, left)?;
     // The copies that were passed on are the successor's; it may die with them from here on.
     drop(offer);
     channel.reached(Step::GotReady);
@@ -111,6 +111,28 @@ fn persuade(channel: &mut Channel, offer: Offer) -> Result<Vec<String>, Handover
     match channel.receive_or_give_up()?.0 {
         Message::Serving {} => Ok(left),
         got => Err(channel.unexpected(got, "serving")),
+    }
+}
+
+/// What the successor takes and what it leaves, no more names than were offered.
+fn read_ready(channel: &mut Channel, offered: usize) -> Result<(Vec<String>, Vec<String>), HandoverError> {
+    let (mut all_taken, mut all_left) = (Vec::new(), Vec::new());
+    loop {
+        let (taken, left, more) = match channel.receive()?.0 {
+            Message::Ready { taken, left, more } => (taken, left, more),
+            got => return Err(channel.unexpected(got, "ready")),
+        };
+        if taken.is_empty() && left.is_empty() && more {
+            return Err(channel.malformed("an empty part of an answer says that more follow"));
+        }
+        all_taken.extend(taken);
+        all_left.extend(left);
+        if all_taken.len() + all_left.len() > offered {
+            return Err(channel.malformed("it names more listeners than were offered"));
+        }
+        if !more {
+            return Ok((all_taken, all_left));
+        }
     }
 }
 

@@ -40,15 +40,31 @@ pub(super) struct Header {
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub(super) enum Message {
     Hello {},
-    Offer { listeners: Vec<Offered>, more: bool },
-    Ready { taken: Vec<String>, left: Vec<String> },
+    Offer {
+        listeners: Vec<Offered>,
+        more: bool,
+    },
+    Ready {
+        taken: Vec<String>,
+        left: Vec<String>,
+        #[serde(default)]
+        more: bool,
+    },
     Go {},
     Serving {},
-    Connections { entries: Vec<Entry> },
-    Taken { count: usize },
+    Connections {
+        entries: Vec<Entry>,
+    },
+    Taken {
+        count: usize,
+    },
     Done {},
-    Abort { reason: String },
-    Failed { reason: String },
+    Abort {
+        reason: String,
+    },
+    Failed {
+        reason: String,
+    },
 }
 
 /// A listener; its descriptor comes with the frame, at the same place of the list.
@@ -58,6 +74,9 @@ pub(super) struct Offered {
     /// For people: what it is, the socket itself says.
     #[serde(default)]
     pub(super) address: String,
+    /// Nobody else had the socket before it was offered: with the last word it is the successor's alone.
+    #[serde(default)]
+    pub(super) exclusive: bool,
 }
 
 /// A connection; its descriptor comes with the frame, at the same place of the list.

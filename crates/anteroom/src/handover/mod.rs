@@ -78,13 +78,24 @@ pub(crate) struct Exported {
     pub(crate) accepted_ago: Duration,
 }
 
+/// A listener that is to be passed on.
+#[derive(Debug)]
+pub(crate) struct Passed {
+    pub(crate) name: String,
+    pub(crate) address: String,
+    /// Nobody else had the socket until now.
+    pub(crate) exclusive: bool,
+    /// Another descriptor of the open socket (`Listener::share`).
+    pub(crate) descriptor: OwnedFd,
+}
+
 /// The old server as the exchange sees it. The calls come from one thread, which is no worker of a runtime.
 pub(crate) trait Estate: Send {
     /// Takes the one exchange that may be under way. After `Ok`, [`over`](Self::over) is called exactly once, last.
     /// `Err`: it drains, or another one is under way; nothing else is called then but [`failed`](Self::failed).
     fn may_begin(&self) -> Result<(), &'static str>;
-    /// Name, address and another descriptor (`Listener::share`) of each open listener.
-    fn listeners(&self) -> io::Result<Vec<(String, String, OwnedFd)>>;
+    /// Each open listener.
+    fn listeners(&self) -> io::Result<Vec<Passed>>;
     /// This child is to be the successor.
     fn started(&self, _process: u32) {}
     /// The successor accepts: accept no more, but keep the listeners open.
@@ -121,6 +132,6 @@ pub(crate) trait Heir: Send {
     /// close the listeners unfenced (they are shared), drain and end with the error. The predecessor takes the
     /// listeners for closed when this has returned.
     fn failed(&self, error: HandoverError);
-    /// This server is the only one now.
-    fn over(&self);
+    /// This server is the only one now, and nobody else has the sockets of these listeners.
+    fn over(&self, exclusive: &[String]);
 }

@@ -28,13 +28,13 @@ const MODE: u32 = 0o600;
 #[derive(Debug)]
 pub(super) struct Place {
     listener: Listener,
+    file: OwnFile,
     waits: Option<Waits>,
 }
 
 /// Bound beside the path, until the predecessor has left it.
 #[derive(Debug)]
 struct Waits {
-    file: OwnFile,
     path: PathBuf,
     predecessor: Identity,
 }
@@ -43,7 +43,7 @@ struct Waits {
 #[derive(Debug)]
 pub(super) struct Settled {
     // In this order, as a listener itself does it: first nobody finds it, then it closes.
-    file: Option<OwnFile>,
+    file: OwnFile,
     listener: Listener,
 }
 
@@ -57,12 +57,18 @@ struct OwnFile {
 
 impl Place {
     pub(super) fn at(path: &Path) -> Result<Self, HandoverError> {
-        let taken = match Listener::builder().mode(MODE).bind(address(path)) {
-            Ok(listener) => return Ok(Self { listener, waits: None }),
+        let path = std::path::absolute(path).map_err(of_path)?;
+        // Whether the file goes with the listener shows in the end only.
+        let builder = Listener::builder().mode(MODE).keep_socket_file();
+        let taken = match builder.bind(address(&path)) {
+            Ok(listener) => {
+                let file = OwnFile::made(path).map_err(of_path)?;
+                return Ok(Self { listener, file, waits: None });
+            }
             Err(error) if *error.kind() == BindErrorKind::AddressInUse => error,
             Err(error) => return Err(of_path(error)),
         };
-        let predecessor = UnixStream::connect(path).map(|probe| Identity::of(&probe, Some(path)));
+        let predecessor = UnixStream::connect(&path).map(|probe| Identity::of(&probe, Some(&path)));
         match predecessor {
             Ok(predecessor) if succession::knows(&predecessor) => Self::beside(path, predecessor),
             _ => Err(of_path(taken)),
@@ -71,9 +77,9 @@ impl Place {
 
     /// Waits for the path if it must, and goes there. `None`: it will not come about.
     pub(super) fn settle(self, is_in_vain: impl Fn() -> bool) -> Result<Option<Settled>, HandoverError> {
-        let Self { listener, waits } = self;
-        let Some(Waits { mut file, path, predecessor }) = waits else {
-            return Ok(Some(Settled { file: None, listener }));
+        let Self { listener, mut file, waits } = self;
+        let Some(Waits { path, predecessor }) = waits else {
+            return Ok(Some(Settled { file, listener }));
         };
         if !succession::await_success(&predecessor, is_in_vain) {
             return Ok(None);
@@ -81,22 +87,28 @@ impl Place {
         // In one step: whoever looks for the path finds one of the two.
         fs::rename(&file.path, &path).map_err(of_path)?;
         file.path = path;
-        Ok(Some(Settled { file: Some(file), listener }))
+        Ok(Some(Settled { file, listener }))
     }
 
-    fn beside(path: &Path, predecessor: Identity) -> Result<Self, HandoverError> {
-        let path = std::path::absolute(path).map_err(of_path)?;
+    fn beside(path: PathBuf, predecessor: Identity) -> Result<Self, HandoverError> {
         let mut beside = OsString::from(&path);
         beside.push(format!(".{}", std::process::id()));
         let beside = PathBuf::from(beside);
         let builder = Listener::builder().mode(MODE).keep_socket_file();
         let listener = builder.bind(address(&beside)).map_err(of_path)?;
         let file = OwnFile::made(beside).map_err(of_path)?;
-        Ok(Self { listener, waits: Some(Waits { file, path, predecessor }) })
+        Ok(Self { listener, file, waits: Some(Waits { path, predecessor }) })
     }
 }
 
 impl Settled {
+    /// Closes the listener and leaves its file: a successor puts its own in the same place at this moment,
+    /// and no look at which of the two it is would hold until the removal. If it does not, the file is
+    /// found stale by the next bind.
+    pub(super) fn leave(self) {
+        std::mem::forget(self.file);
+    }
+
     pub(super) fn accept(&self) -> io::Result<OwnedFd> {
         match self.listener.accept()?.stream {
             Stream::Unix(stream) => Ok(stream.into()),

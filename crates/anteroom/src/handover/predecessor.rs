@@ -72,8 +72,11 @@ impl Predecessor {
         credentials::check(&socket, Side::New)?;
         let identity = Identity::of(&socket, Some(path));
         let mut channel = Channel::new(socket, Side::New, within);
-        channel.send(&Message::Hello {}, &[])?;
-        Self::listen_to(channel, identity)
+        match channel.send(&Message::Hello {}, &[]) {
+            // Whoever does not want to hear has said why, perhaps.
+            Err(error) if !matches!(error.kind(), HandoverErrorKind::Vanished { .. }) => Err(error),
+            _ => Self::listen_to(channel, identity),
+        }
     }
 
     /// The names of the listeners that it offers, taken ones too.
@@ -103,7 +106,8 @@ impl Predecessor {
     }
 
     pub(super) fn listen_to(mut channel: Channel, identity: Identity) -> Result<Self, HandoverError> {
-        let waiting = match read_offer(&mut channel) {
+        let mut will = Will::default();
+        let waiting = match read_offer(&mut channel, &mut will) {
             Ok(listeners) => listeners,
             Err(error) => {
                 channel.say(&Message::Failed { reason: error.reason() });
@@ -113,11 +117,11 @@ impl Predecessor {
         channel.reached(Step::GotOffer);
         let names = waiting.iter().map(|listener| listener.name().to_owned()).collect();
         let succession = Succession::begin(identity);
-        Ok(Self { waiting, names, will: Will::default(), channel, succession })
+        Ok(Self { waiting, names, will, channel, succession })
     }
 }
 
-fn read_offer(channel: &mut Channel) -> Result<Vec<Listener>, HandoverError> {
+fn read_offer(channel: &mut Channel, will: &mut Will) -> Result<Vec<Listener>, HandoverError> {
     let mut offered: Vec<Listener> = Vec::new();
     loop {
         let (listeners, more, descriptors) = match channel.receive()? {
@@ -130,10 +134,11 @@ fn read_offer(channel: &mut Channel) -> Result<Vec<Listener>, HandoverError> {
         if offered.len() + listeners.len() > MAX_LISTENERS {
             return Err(channel.malformed(format!("it offers more than {MAX_LISTENERS} listeners")));
         }
-        for (Offered { name, .. }, descriptor) in listeners.into_iter().zip(descriptors) {
+        for (Offered { name, exclusive, .. }, descriptor) in listeners.into_iter().zip(descriptors) {
             if offered.iter().any(|listener| listener.name() == name) {
                 return Err(channel.malformed(format!("it offers the listener {name:?} twice")));
             }
+            will.exclusive.extend(exclusive.then(|| name.clone()));
             offered.push(adopt(channel, name, descriptor)?);
         }
         if !more {

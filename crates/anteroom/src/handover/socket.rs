@@ -36,9 +36,9 @@ use super::{
 
 /// How long one who has connected may take to say what it wants.
 const HELLO_WITHIN: Duration = Duration::from_secs(10);
-/// How many may speak at a time; all but one of them are only told to come later.
+/// How many may speak at a time; all but one of them are only told to come later. The next one waits in the queue.
 const MAX_GUESTS: usize = 8;
-/// How long to leave it when `accept` fails.
+/// How long to leave it when `accept` fails, or there are too many guests.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Makes the estate of one exchange.
@@ -93,7 +93,7 @@ pub(crate) fn offer_on(
     let resources = |what| move |error: io::Error| system(what).because(error);
     let place = Place::at(path)?;
     let (ear, mouth) = UnixStream::pair().map_err(resources("make a pair of sockets"))?;
-    let stop = Arc::new(Stop { told: AtomicBool::new(false), mouth });
+    let stop = Arc::new(Stop { told: AtomicBool::new(false), given_away: AtomicBool::new(false), mouth });
     let door = Door { estates, within, stop: Arc::clone(&stop), guests: Arc::new(()) };
     let thread = thread::Builder::new().name("anteroom-successors".into());
     let thread = thread
@@ -105,6 +105,8 @@ pub(crate) fn offer_on(
 /// Tells the thread to end; anybody may, also twice.
 struct Stop {
     told: AtomicBool,
+    /// The path is, or may at any moment be, the successor's.
+    given_away: AtomicBool,
     mouth: UnixStream,
 }
 
@@ -138,15 +140,24 @@ impl Door {
             Ok(None) => return,
             Err(error) => return (self.estates)().failed(&error, false),
         };
+        let pause = || channel::poll(ear, PollFlags::IN, channel::deadline(PAUSE));
         while !self.stop.is_told() {
+            // One copy is this thread's.
+            if Arc::strong_count(&self.guests) > MAX_GUESTS {
+                pause();
+                continue;
+            }
             match listener.accept() {
                 Ok(guest) => self.meet(guest),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => wait(&listener, ear),
                 // Out of descriptors, most likely; the guest stays in the queue.
                 Err(_) => {
-                    channel::poll(ear, PollFlags::IN, channel::deadline(PAUSE));
+                    pause();
                 }
             }
+        }
+        if self.stop.given_away.load(Ordering::Acquire) {
+            listener.leave();
         }
     }
 
@@ -155,9 +166,6 @@ impl Door {
             return (self.estates)().failed(&error, false);
         }
         let channel = Channel::new(guest, Side::Old, HELLO_WITHIN);
-        if Arc::strong_count(&self.guests) > MAX_GUESTS {
-            return channel.say(&abort("too many processes ask for a handover"));
-        }
         let door = self.clone();
         let thread = thread::Builder::new().name("anteroom-handover".into());
         if let Err(error) = thread.spawn(move || door.speak_with(channel)) {
@@ -199,6 +207,8 @@ impl Door {
             }
         };
         channel.reached(Step::Began);
+        // Before the successor can know: the server may end, and this with it, as soon as it has been told.
+        self.stop.given_away.store(true, Ordering::Release);
         match give::give(channel, estate, offer) {
             Ok(given) => {
                 self.stop.stop();
@@ -207,6 +217,7 @@ impl Door {
                 }
             }
             Err(error) => {
+                self.stop.given_away.store(false, Ordering::Release);
                 // A successor closes its end when it has let the listeners go, by its death at the latest.
                 let has_let_go = channel.is_closed_within(LAST_WORDS);
                 estate.failed(&error, has_let_go);

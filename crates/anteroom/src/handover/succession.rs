@@ -37,7 +37,7 @@ enum Standing {
 /// By what a predecessor is known again.
 #[derive(Clone, Debug)]
 pub(super) struct Identity {
-    /// `None` where it lives in a pid namespace that is not seen from here.
+    /// `None` where it lives in a pid namespace that is not seen from here, and where it is this very process.
     pid: Option<i32>,
     /// Where it was reached.
     path: Option<PathBuf>,
@@ -52,7 +52,9 @@ pub(super) struct Succession {
 impl Identity {
     /// Of who made the other end of `socket`, or listens there; `path` is where that was reached.
     pub(super) fn of(socket: impl AsFd, path: Option<&Path>) -> Self {
-        let pid = getsockopt(&socket, PeerCredentials).ok().map(|peer| peer.pid()).filter(|pid| *pid != 0);
+        let own = i32::try_from(std::process::id()).unwrap_or_default();
+        let pid = getsockopt(&socket, PeerCredentials).ok().map(|peer| peer.pid());
+        let pid = pid.filter(|pid| *pid != 0 && *pid != own);
         Self { pid, path: path.and_then(|path| std::path::absolute(path).ok()) }
     }
 

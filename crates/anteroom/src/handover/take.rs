@@ -8,7 +8,7 @@ use std::{collections::HashSet, io, thread, time::Duration};
 use super::{
     Exported, HandoverError, HandoverErrorKind, Heir, Predecessor,
     channel::Channel,
-    message::{Entry, Message},
+    message::{self, Entry, Message},
     steps::Step,
     succession::Succession,
 };
@@ -36,6 +36,8 @@ pub(crate) fn succeed(
 pub(super) struct Will {
     pub(super) taken: Vec<String>,
     pub(super) left: Vec<String>,
+    /// Of all that were offered, those that nobody else had.
+    pub(super) exclusive: Vec<String>,
 }
 
 /// How an exchange ended that did not fail.
@@ -51,7 +53,7 @@ pub(super) fn take(mut channel: Channel, will: &Will, heir: &dyn Heir, successio
     match exchange(&mut channel, will, heir) {
         End::Alone => {
             succession.succeeded();
-            heir.over();
+            heir.over(&will.exclusive);
         }
         End::Failed(error) => {
             drop(succession);
@@ -96,9 +98,7 @@ enum Told {
 }
 
 fn await_go(channel: &mut Channel, will: &Will, heir: &dyn Heir) -> Result<Told, HandoverError> {
-    let serves: HashSet<_> = heir.names().into_iter().collect();
-    let taken = will.taken.iter().filter(|name| serves.contains(*name)).cloned().collect();
-    if let Err(error) = channel.send(&Message::Ready { taken, left: will.left.clone() }, &[]) {
+    if let Err(error) = say_ready(channel, will, &heir.names()) {
         return look_for_word(channel, error).map(|()| Told::Nothing);
     }
     channel.reached(Step::SentReady);
@@ -107,6 +107,26 @@ fn await_go(channel: &mut Channel, will: &Will, heir: &dyn Heir) -> Result<Told,
         Ok((got, _)) => Err(channel.unexpected(got, "go")),
         Err(error) if is_end(&error) => Ok(Told::Nothing),
         Err(error) => Err(error),
+    }
+}
+
+/// In as many messages as it takes.
+fn say_ready(channel: &mut Channel, will: &Will, served: &[String]) -> Result<(), HandoverError> {
+    let served: HashSet<_> = served.iter().collect();
+    let taken: Vec<_> = will.taken.iter().filter(|name| served.contains(name)).cloned().collect();
+    let (mut taken, mut left) = (taken.as_slice(), will.left.as_slice());
+    loop {
+        let (page_taken, more_taken) = taken.split_at_checked(message::page(taken)).unwrap_or_default();
+        // One list at a time, so that each page is as full as it may be and no fuller.
+        let room = if page_taken.is_empty() { message::page(left) } else { 0 };
+        let (page_left, more_left) = left.split_at_checked(room).unwrap_or_default();
+        let more = !more_taken.is_empty() || !more_left.is_empty();
+        let message = Message::Ready { taken: page_taken.to_vec(), left: page_left.to_vec(), more };
+        channel.send(&message, &[])?;
+        if !more {
+            return Ok(());
+        }
+        (taken, left) = (more_taken, more_left);
     }
 }
 

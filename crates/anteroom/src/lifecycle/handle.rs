@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 
 use anteroom_listener::{Backlog, BindError, Census};
 
+#[cfg(all(feature = "handover", target_os = "linux"))]
+use super::estate::{New, Old};
 use super::life::{Failure, Life};
 use super::signal::{Exhausted, Stopped};
-#[cfg(all(feature = "handover", target_os = "linux"))]
-use super::succession::{New, Old};
 use crate::admit::LaneRules;
 use crate::config::{Config, ConfigError};
 use crate::connection::Draining;

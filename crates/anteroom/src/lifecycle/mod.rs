@@ -4,11 +4,11 @@
 //! cuts: the acceptor does that, by what stands here.
 
 mod error;
+#[cfg(all(feature = "handover", target_os = "linux"))]
+mod estate;
 mod handle;
 mod life;
 mod signal;
-#[cfg(all(feature = "handover", target_os = "linux"))]
-mod succession;
 
 pub use self::error::{AcceptError, ServeError, StartError};
 pub use self::handle::Handle;

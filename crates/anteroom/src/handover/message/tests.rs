@@ -31,11 +31,11 @@ fn entry(listener: &str) -> Entry {
 }
 
 fn one_of_each() -> Vec<Message> {
-    let offered = |name: &str| Offered { name: name.into(), address: "unix:@app".into() };
+    let offered = |name: &str| Offered { name: name.into(), address: "unix:@app".into(), exclusive: true };
     vec![
         Message::Hello {},
         Message::Offer { listeners: vec![offered("a"), offered("\"\u{1f600}\\")], more: true },
-        Message::Ready { taken: vec!["a".into()], left: vec![String::new()] },
+        Message::Ready { taken: vec!["a".into()], left: vec![String::new()], more: true },
         Message::Go {},
         Message::Serving {},
         Message::Connections { entries: vec![entry("a"), entry("b")] },
@@ -102,7 +102,7 @@ fn fields_that_are_not_known_are_passed_over() {
     let bytes = frame(r#"{"later":[1,{"x":null}],"kind":"taken","count":3}"#, 0);
     assert_eq!(decode(&bytes).unwrap().0, Message::Taken { count: 3 });
     let bytes = frame(r#"{"kind":"offer","more":false,"listeners":[{"name":"a","color":"red"}]}"#, 1);
-    let listeners = vec![Offered { name: "a".into(), address: String::new() }];
+    let listeners = vec![Offered { name: "a".into(), address: String::new(), exclusive: false }];
     assert_eq!(decode(&bytes).unwrap().0, Message::Offer { listeners, more: false });
 }
 

@@ -1,5 +1,13 @@
 //! The exchange, both sides in this process over a pair of sockets, with a server on neither.
 
+mod door;
+mod fakes;
+mod giving_up;
+mod hostile;
+mod upgrades;
+mod vanishing;
+mod whole;
+
 use std::{
     fmt,
     os::{fd::OwnedFd, unix::net::UnixStream},

@@ -5,7 +5,6 @@
 
 use std::error::Error;
 use std::io;
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,7 +12,7 @@ use super::handle::Core;
 use super::life::Failure;
 use crate::admit::Age;
 use crate::gate::{From, Parked, Port};
-use crate::handover::{Estate, Exported, HandoverError, Heir};
+use crate::handover::{Estate, Exported, HandoverError, Heir, Passed};
 use crate::observe::{Note, Phase};
 
 /// The server that is to be succeeded.
@@ -63,11 +62,16 @@ impl Estate for Old {
         }
     }
 
-    fn listeners(&self) -> io::Result<Vec<(String, String, OwnedFd)>> {
+    fn listeners(&self) -> io::Result<Vec<Passed>> {
         let mut offered = Vec::new();
         for port in self.ports() {
             if let Some(listener) = port.listener() {
-                offered.push((port.name.to_string(), port.address.to_string(), listener.share()?));
+                offered.push(Passed {
+                    name: port.name.to_string(),
+                    address: port.address.to_string(),
+                    exclusive: listener.is_exclusive(),
+                    descriptor: listener.share()?,
+                });
             }
         }
         Ok(offered)
@@ -184,7 +188,15 @@ impl Heir for New {
         self.give_up(Arc::new(error));
     }
 
-    fn over(&self) {}
+    fn over(&self, exclusive: &[String]) {
+        for port in
+            self.0.gate.ports().iter().filter(|port| exclusive.iter().any(|name| **name == *port.name))
+        {
+            if let Some(listener) = port.listener() {
+                listener.declare_exclusive();
+            }
+        }
+    }
 }
 
 /// An error with its sources, in one line.
