@@ -77,7 +77,9 @@ mod tests {
         let incoming = Incoming::builder().listen(vec![listen("public"), listen("ad\nmin")]).start().unwrap();
         let handle = incoming.handle();
         let told = |settings| status(&handle.0, handle.phase(), settings);
-        assert_eq!(told(Settings::Current), "serving: 0 open, 0 waiting, queues public 0/16, ad min 0/16");
+        let queue = if cfg!(all(target_os = "linux", not(anteroom_portable))) { "0/16" } else { "?/?" };
+        let all = format!("serving: 0 open, 0 waiting, queues public {queue}, ad min {queue}");
+        assert_eq!(told(Settings::Current), all);
         handle.pause();
         assert!(told(Settings::Reloading).starts_with("reloading, paused: 0 open"));
     }
