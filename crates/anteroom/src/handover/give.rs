@@ -87,8 +87,12 @@ pub(super) fn give(channel: &mut Channel, estate: &dyn Estate, offer: Offer) -> 
         channel.reached(Step::GotServing);
         estate.hold_back();
         channel.reached(Step::HeldBack);
-        let given = part(channel, estate, &left).inspect_err(|_| estate.go_on())?;
-        channel.reached(Step::SentDone);
+        let given = part(channel, estate, &left).and_then(|given| {
+            channel.reached(Step::SentDone);
+            hear_it_is_alone(channel)?;
+            Ok(given)
+        });
+        let given = given.inspect_err(|_| estate.go_on())?;
         estate.hand_over(&left);
         channel.reached(Step::HandedOver);
         Ok(given)
@@ -190,6 +194,22 @@ fn part(channel: &mut Channel, estate: &dyn Estate, left: &[String]) -> Result<G
     }
     channel.send(&Message::Done {}, &[])?;
     Ok(given)
+}
+
+/// That the last word was sent does not tell that it was read: a successor that dies before has left this
+/// side the only one.
+fn hear_it_is_alone(channel: &mut Channel) -> Result<(), HandoverError> {
+    if !channel.hears() {
+        // It was slow and lived a moment ago; there is no ear left to learn more.
+        return Ok(());
+    }
+    match channel.receive_or_give_up()?.0 {
+        Message::Alone {} => {
+            channel.reached(Step::GotAlone);
+            Ok(())
+        }
+        got => Err(channel.unexpected(got, "alone")),
+    }
 }
 
 /// Sends one page; `Ok`: the other side says that it is its own. Until then this side holds it.

@@ -59,6 +59,7 @@ pub(super) enum Message {
         count: usize,
     },
     Done {},
+    Alone {},
     Abort {
         reason: String,
     },
@@ -200,6 +201,7 @@ impl Message {
             Self::Connections { .. } => "connections",
             Self::Taken { .. } => "taken",
             Self::Done {} => "done",
+            Self::Alone {} => "alone",
             Self::Abort { .. } => "abort",
             Self::Failed { .. } => "failed",
         }
@@ -207,8 +209,8 @@ impl Message {
 }
 
 /// As [`Message::name`] gives them and serde writes them.
-const KINDS: [&str; 10] =
-    ["hello", "offer", "ready", "go", "serving", "connections", "taken", "done", "abort", "failed"];
+const KINDS: [&str; 11] =
+    ["hello", "offer", "ready", "go", "serving", "connections", "taken", "done", "alone", "abort", "failed"];
 
 /// How many of the first of `items` go into one frame; at least one, if there is one.
 pub(super) fn page<T: Serialize>(items: &[T]) -> usize {

@@ -17,11 +17,11 @@
 //! | `Connections` + sockets | → | |
 //! | lets go of them | ← `Taken` | then admits them |
 //! | `Done` | → | is the only one |
-//! | closes its listeners, drains | | |
+//! | closes its listeners, drains | ← `Alone` | |
 //!
 //! The listeners are the same open sockets on both sides: what the kernel has queued belongs to whoever accepts, and
-//! neither a death nor a close of one side resets anybody. The old side keeps them until it has said `Done`, so that
-//! until then a successor that dies or fails costs nobody anything but what it had accepted itself. A connection out of
+//! neither a death nor a close of one side resets anybody. The old side keeps them until it has read `Alone`, so
+//! that until then a successor that dies or fails costs nobody anything but what it had accepted itself. A connection out of
 //! the waiting room is held by the old side until it has read `Taken`, and admitted by the new one only after `Taken`
 //! was sent.
 //!

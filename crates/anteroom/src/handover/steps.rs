@@ -87,6 +87,10 @@ steps! {
     Old SentDone,
     /// The new one has read that.
     New GotDone,
+    /// The new one has said that it knows itself the only one.
+    New SentAlone,
+    /// The old one has read that.
+    Old GotAlone,
     /// The old one has closed its listeners and drains.
     Old HandedOver,
     /// The old one has waited for too long and is about to close its ear. Only in an exchange with trouble.

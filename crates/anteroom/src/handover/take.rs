@@ -130,6 +130,17 @@ fn say_ready(channel: &mut Channel, will: &Will, served: &[String]) -> Result<()
     }
 }
 
+/// The other side lets go when it has read this. If it has given up before, it says so.
+fn say_alone(channel: &mut Channel) -> Result<(), HandoverError> {
+    match channel.send(&Message::Alone {}, &[]) {
+        Ok(()) => {
+            channel.reached(Step::SentAlone);
+            Ok(())
+        }
+        Err(error) => look_for_word(channel, error),
+    }
+}
+
 /// The other side did not want to hear: `Err` with its word if it lives, `Ok` if it has died.
 fn look_for_word(channel: &mut Channel, unheard: HandoverError) -> Result<(), HandoverError> {
     if !is_end(&unheard) {
@@ -152,7 +163,7 @@ fn receive_connections(channel: &mut Channel, will: &Will, heir: &dyn Heir) -> R
             Ok((Message::Connections { entries }, descriptors)) => (entries, descriptors),
             Ok((Message::Done {}, _)) => {
                 channel.reached(Step::GotDone);
-                return Ok(());
+                return say_alone(channel);
             }
             Ok((got, _)) => return Err(channel.unexpected(got, "connections or done")),
             Err(error) if is_end(&error) => return Ok(()),

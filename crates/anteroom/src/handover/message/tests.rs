@@ -41,6 +41,7 @@ fn one_of_each() -> Vec<Message> {
         Message::Connections { entries: vec![entry("a"), entry("b")] },
         Message::Taken { count: 2 },
         Message::Done {},
+        Message::Alone {},
         Message::Abort { reason: "left out the listener b".into() },
         Message::Failed { reason: String::new() },
     ]

@@ -224,3 +224,32 @@ fn connections_that_come_to_a_deaf_ear_stay_where_they_were() {
     assert_eq!(new.state().room.len(), 0);
     assert_eq!(new.state().failed, Some(HandoverErrorKind::TimedOut));
 }
+
+#[test]
+fn alone_that_comes_at_the_last_moment_is_honoured() {
+    let (old, _clients) = old(3, 0);
+    let mut play = Play::of(&old);
+    slow_new(
+        &mut play,
+        Meeting { waits_at: Step::GotDone, until: Step::GivingUp, then: Some(Step::SentAlone) },
+    );
+    let new = play.new.clone();
+    let (given, _) = play.run();
+    given.unwrap();
+    assert_eq!(old.state().handed_over, Some(vec![]));
+    new.assert_alone(3, 0);
+}
+
+#[test]
+fn alone_that_comes_too_late_is_not_heard_and_the_new_one_knows() {
+    let (old, _clients) = old(3, 0);
+    let mut play = Play::of(&old);
+    slow_new(&mut play, Meeting { waits_at: Step::GotDone, until: Step::EarClosed, then: None });
+    let new = play.new.clone();
+    let (given, _) = play.run();
+    assert_eq!(given.unwrap_err().kind(), &HandoverErrorKind::TimedOut);
+    old.assert_serves_on(3, 0);
+    let new = new.state();
+    assert!(matches!(new.failed, Some(HandoverErrorKind::Refused { .. })));
+    assert_eq!(new.over, 0);
+}

@@ -34,7 +34,7 @@ fn when_the_old_one_dies_the_new_one_has_all_that_came() {
                 continue;
             }
             Step::SentConnections | Step::GotTaken | Step::LetGo => MAX_DESCRIPTORS,
-            Step::SentDone | Step::HandedOver => CONNECTIONS,
+            Step::SentDone | Step::GotAlone | Step::HandedOver => CONNECTIONS,
             _ => 0,
         };
         taken.unwrap();
@@ -55,12 +55,14 @@ fn when_the_new_one_dies_the_old_one_serves_on_with_all_that_was_not_taken() {
         });
         let (given, _) = play.run();
         let taken = match step {
-            Step::GotDone => {
-                // It had everything when it died.
+            Step::SentAlone => {
+                // It had everything when it died, and had said so.
                 assert!(given.is_ok());
                 assert_eq!(old.state().room.len(), 0);
                 continue;
             }
+            // All who waited, but not the listeners.
+            Step::GotDone => CONNECTIONS,
             Step::SentTaken | Step::Admitted => MAX_DESCRIPTORS,
             _ => 0,
         };
