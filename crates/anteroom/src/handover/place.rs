@@ -5,7 +5,8 @@
 
 use std::{
     ffi::OsString,
-    fs, io,
+    fs,
+    io::{self, ErrorKind},
     os::{
         fd::{AsFd, BorrowedFd, OwnedFd},
         unix::{fs::MetadataExt, net::UnixStream},
@@ -20,6 +21,9 @@ use super::{
     error::Tried,
     succession::{self, Identity},
 };
+
+/// How often to look who has the path: it may be left between two looks.
+const TRIES: usize = 3;
 
 /// Nobody else's business.
 const MODE: u32 = 0o600;
@@ -58,20 +62,25 @@ struct OwnFile {
 impl Place {
     pub(super) fn at(path: &Path) -> Result<Self, HandoverError> {
         let path = std::path::absolute(path).map_err(of_path)?;
-        // Whether the file goes with the listener shows in the end only.
-        let builder = Listener::builder().mode(MODE).keep_socket_file();
-        let taken = match builder.bind(address(&path)) {
-            Ok(listener) => {
-                let file = OwnFile::made(path).map_err(of_path)?;
-                return Ok(Self { listener, file, waits: None });
+        let mut tries = TRIES;
+        loop {
+            // Whether the file goes with the listener shows in the end only.
+            let builder = Listener::builder().mode(MODE).keep_socket_file();
+            let taken = match builder.bind(address(&path)) {
+                Ok(listener) => {
+                    let file = OwnFile::made(path).map_err(of_path)?;
+                    return Ok(Self { listener, file, waits: None });
+                }
+                Err(error) if *error.kind() == BindErrorKind::AddressInUse => error,
+                Err(error) => return Err(of_path(error)),
+            };
+            tries -= 1;
+            match UnixStream::connect(&path).map(|probe| Identity::of(&probe, Some(&path))) {
+                Ok(predecessor) if succession::knows(&predecessor) => return Self::beside(path, predecessor),
+                // It has handed over between the two looks.
+                Err(error) if tries > 0 && is_nobody(&error) => {}
+                _ => return Err(of_path(taken)),
             }
-            Err(error) if *error.kind() == BindErrorKind::AddressInUse => error,
-            Err(error) => return Err(of_path(error)),
-        };
-        let predecessor = UnixStream::connect(&path).map(|probe| Identity::of(&probe, Some(&path)));
-        match predecessor {
-            Ok(predecessor) if succession::knows(&predecessor) => Self::beside(path, predecessor),
-            _ => Err(of_path(taken)),
         }
     }
 
@@ -142,6 +151,11 @@ impl Drop for OwnFile {
 
 fn address(path: &Path) -> Address {
     Address::Unix(UnixAddress::Path(path.to_owned()))
+}
+
+/// Nobody listens there, or there is no such file.
+fn is_nobody(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::ConnectionRefused | ErrorKind::NotFound)
 }
 
 fn of_path(error: impl Into<io::Error>) -> HandoverError {
