@@ -39,7 +39,7 @@ pub mod simulate;
 /// The steps of a handover, and a hook that tells when one is reached: for tests that stop a process exactly there.
 #[cfg(all(feature = "handover", feature = "test-util", target_os = "linux"))]
 pub mod steps {
-    pub use crate::handover::{Side, Step, on_step};
+    pub use crate::handover::{Side, Step, on_step, set_patience};
 }
 #[cfg(feature = "systemd")]
 pub mod systemd;

@@ -53,7 +53,7 @@ use std::{io, os::fd::OwnedFd, time::Duration};
 use anteroom_listener::{PeerAddr, Stream};
 
 #[cfg(feature = "test-util")]
-pub use self::steps::{Side, on_step};
+pub use self::steps::{Side, on_step, set_patience};
 pub use self::{
     error::{HandoverError, HandoverErrorKind},
     predecessor::Predecessor,

@@ -105,7 +105,10 @@ steps! {
 
 #[cfg(feature = "test-util")]
 mod hook {
-    use std::sync::{Arc, PoisonError, RwLock};
+    use std::{
+        sync::{Arc, PoisonError, RwLock},
+        time::Duration,
+    };
 
     use super::{Side, Step};
 
@@ -119,6 +122,17 @@ mod hook {
         *HOOK.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(hook));
     }
 
+    static PATIENCE: RwLock<Option<Duration>> = RwLock::new(None);
+
+    /// How long a successor in this process waits for its predecessor to go on, instead of a minute.
+    pub fn set_patience(within: Duration) {
+        *PATIENCE.write().unwrap_or_else(PoisonError::into_inner) = Some(within);
+    }
+
+    pub(in crate::handover) fn patience() -> Option<Duration> {
+        *PATIENCE.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(in crate::handover) fn reached(side: Side, step: Step) {
         let hook = HOOK.read().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some(hook) = hook {
@@ -128,12 +142,17 @@ mod hook {
 }
 
 #[cfg(feature = "test-util")]
-pub use hook::on_step;
+pub use hook::{on_step, set_patience};
 #[cfg(feature = "test-util")]
-pub(super) use hook::reached;
+pub(super) use hook::{patience, reached};
 
 #[cfg(not(feature = "test-util"))]
 pub(super) fn reached(_: Side, _: Step) {}
+
+#[cfg(not(feature = "test-util"))]
+pub(super) fn patience() -> Option<std::time::Duration> {
+    None
+}
 
 #[cfg(test)]
 mod tests {

@@ -9,7 +9,7 @@ use super::{
     Exported, HandoverError, HandoverErrorKind, Heir, Predecessor,
     channel::Channel,
     message::{self, Entry, Message},
-    steps::Step,
+    steps::{self, Step},
     succession::Succession,
 };
 
@@ -26,7 +26,7 @@ pub(crate) fn succeed(
     within: Option<Duration>,
 ) -> io::Result<()> {
     let (mut channel, will, succession) = predecessor.into_parts();
-    channel.within(within.unwrap_or(WITHIN));
+    channel.within(within.or_else(steps::patience).unwrap_or(WITHIN));
     let thread = thread::Builder::new().name("anteroom-handover".into());
     thread.spawn(move || take(channel, &will, &*heir, succession)).map(drop)
 }
