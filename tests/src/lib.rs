@@ -12,10 +12,12 @@
 )]
 #![forbid(unsafe_code)]
 
+pub mod arrivals;
 pub mod child;
 pub mod clients;
 pub mod events;
 pub mod hoard;
+pub mod lineage;
 pub mod lines;
 pub mod local;
 pub mod machine;
