@@ -360,6 +360,7 @@ mod tests {
         assert_eq!(rest(&socket), "");
     }
 
+    #[cfg(all(feature = "handover", target_os = "linux"))]
     #[test]
     fn who_is_held_back_is_not_ready() {
         let (socket, manager) = manager();
