@@ -237,7 +237,8 @@ impl Desk {
     fn follow(&self) -> io::Result<(MutexGuard<'_, Teller>, Phase)> {
         let mut teller = self.teller.lock().unwrap_or_else(PoisonError::into_inner);
         let phase = match self.core.life.phase() {
-            Phase::Serving if self.core.life.is_held() => Phase::Starting,
+            // Held later than that, it hands over, and is not at its end until that has succeeded.
+            Phase::Serving if self.core.life.is_held() && teller.phase() == Phase::Starting => Phase::Starting,
             phase => phase,
         };
         teller.follow(&self.core, phase)?;
@@ -373,6 +374,19 @@ mod tests {
         incoming.handle().0.life.let_go();
         assert!(std::iter::repeat_with(|| next(&socket)).any(|message| message.contains("READY=1\n")));
         drop(notifier);
+    }
+
+    #[test]
+    fn who_holds_back_for_a_successor_is_not_told_to_stop() {
+        let (socket, manager) = manager();
+        let incoming = incoming();
+        let notifier = Notifier::inform(manager, &incoming.handle(), None).unwrap();
+        assert!(next(&socket).contains("READY=1"));
+        incoming.handle().0.life.hold();
+        notifier.reloaded().unwrap();
+        drop(notifier);
+        let rest = rest(&socket);
+        assert!(!rest.contains("STOPPING=1"), "{rest}");
     }
 
     #[test]

@@ -51,6 +51,11 @@ impl Teller {
         }
     }
 
+    /// What was told last.
+    pub(super) fn phase(&self) -> Phase {
+        self.phase
+    }
+
     /// Tells the phase, if it is a new one.
     pub(super) fn follow(&mut self, core: &Core, phase: Phase) -> io::Result<()> {
         if phase == self.phase {
