@@ -75,7 +75,8 @@ impl Acceptor {
             }
             let deadline = self.core.life.deadline();
             // Who was given to a successor may come back, and is to find its taker.
-            if self.core.gate.is_passage_open() && deadline.is_none_or(|deadline| deadline > now) {
+            let may_come_back = self.core.gate.is_passage_open() || !self.core.gate.is_nobody_abroad();
+            if may_come_back && deadline.is_none_or(|deadline| deadline > now) {
                 return Some(Next::Sleep(deadline));
             }
             self.core.gate.close_doors();

@@ -112,7 +112,7 @@ impl Gate {
         self.passage.abroad.fetch_sub(connections, Ordering::AcqRel);
     }
 
-    pub(super) fn is_nobody_abroad(&self) -> bool {
+    pub(crate) fn is_nobody_abroad(&self) -> bool {
         self.passage.abroad.load(Ordering::Acquire) == 0
     }
 }
