@@ -124,6 +124,10 @@ pub(crate) trait Estate: Send {
 pub(crate) trait Heir: Send {
     /// The names of its listeners.
     fn names(&self) -> Vec<String>;
+    /// `Err`: it was told to stop, so that nobody is to be given to it.
+    fn may_serve(&self) -> Result<(), &'static str> {
+        Ok(())
+    }
     /// Start to accept.
     fn begin(&self);
     /// Into its room.

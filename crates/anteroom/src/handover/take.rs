@@ -66,7 +66,7 @@ pub(super) fn take(mut channel: Channel, will: &Will, heir: &dyn Heir, successio
 
 fn exchange(channel: &mut Channel, will: &Will, heir: &dyn Heir) -> End {
     channel.reached(Step::Started);
-    match await_go(channel, will, heir) {
+    match may_serve(channel, heir).and_then(|()| await_go(channel, will, heir)) {
         Ok(Told::Go) => channel.reached(Step::GotGo),
         // It died, having offered everything: these sockets are nobody's but ours.
         Ok(Told::Nothing) => {
@@ -74,6 +74,9 @@ fn exchange(channel: &mut Channel, will: &Will, heir: &dyn Heir) -> End {
             return End::Alone;
         }
         Err(error) => return fail(channel, error),
+    }
+    if let Err(error) = may_serve(channel, heir) {
+        return fail(channel, error);
     }
     heir.begin();
     channel.reached(Step::Begun);
@@ -88,6 +91,11 @@ fn exchange(channel: &mut Channel, will: &Will, heir: &dyn Heir) -> End {
         Ok(()) => End::Alone,
         Err(error) => fail(channel, error),
     }
+}
+
+/// Who was told to stop says no, and the other side keeps what it has.
+fn may_serve(channel: &Channel, heir: &dyn Heir) -> Result<(), HandoverError> {
+    heir.may_serve().map_err(|reason| channel.error(HandoverErrorKind::NotNow { reason }))
 }
 
 /// What the predecessor said to this side's being ready.
@@ -171,6 +179,10 @@ fn receive_connections(channel: &mut Channel, will: &Will, heir: &dyn Heir) -> R
         };
         let batch = revive(channel, will, connections)?;
         channel.reached(Step::GotConnections);
+        // If the other side has died they are nobody else's.
+        if !channel.is_closed_within(Duration::ZERO) {
+            may_serve(channel, heir)?;
+        }
         // Before they are admitted: once it is said, the other side never takes them back.
         if let Err(error) = channel.send(&Message::Taken { count: batch.len() }, &[]) {
             // Dropped, they are still the other side's; if it has died, they are ours.

@@ -90,7 +90,8 @@ impl Estate for Old {
 
     fn go_on(&self) {
         self.core.life.let_go();
-        self.core.gate.wake_acceptor();
+        // Who comes back has come; a drain need not wait for the end of a child that has failed.
+        self.core.gate.close_passage();
     }
 
     fn export(&self, most: usize, left: &[String]) -> Vec<Exported> {
@@ -172,7 +173,16 @@ impl Heir for New {
         self.0.gate.ports().iter().map(|port| port.name.to_string()).collect()
     }
 
+    fn may_serve(&self) -> Result<(), &'static str> {
+        match self.0.life.phase() {
+            Phase::Starting | Phase::Serving => Ok(()),
+            Phase::LameDuck | Phase::Draining | Phase::Stopped => Err("the successor was told to stop"),
+        }
+    }
+
     fn begin(&self) {
+        // Told to stop from here on, it waits for those who are on their way to it.
+        self.0.gate.open_passage();
         self.0.life.let_go();
         if self.0.life.enter(Phase::Serving) {
             self.0.gate.notes().leave(Note::Phase(Phase::Serving));
@@ -186,6 +196,7 @@ impl Heir for New {
 
     fn failed(&self, error: HandoverError) {
         self.give_up(Arc::new(error));
+        self.0.gate.close_passage();
     }
 
     fn over(&self, exclusive: &[String]) {
@@ -196,6 +207,7 @@ impl Heir for New {
                 listener.declare_exclusive();
             }
         }
+        self.0.gate.close_passage();
     }
 }
 

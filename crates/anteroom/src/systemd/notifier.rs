@@ -238,7 +238,9 @@ impl Desk {
         let mut teller = self.teller.lock().unwrap_or_else(PoisonError::into_inner);
         let phase = match self.core.life.phase() {
             // Held later than that, it hands over, and is not at its end until that has succeeded.
-            Phase::Serving if self.core.life.is_held() && teller.phase() == Phase::Starting => Phase::Starting,
+            Phase::Serving if self.core.life.is_held() && teller.phase() == Phase::Starting => {
+                Phase::Starting
+            }
             phase => phase,
         };
         teller.follow(&self.core, phase)?;
