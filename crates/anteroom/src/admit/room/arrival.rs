@@ -30,9 +30,10 @@ impl<T> Room<T> {
     /// Lets a connection wait, or not.
     pub(crate) fn arrive(&mut self, arrival: Arrival<T>, now: Instant) -> Admission<T> {
         let Arrival { lane, age, from, voice, item } = arrival;
+        let is_new = age.handshake == now;
         let now = self.epoch.moment(now);
         let at = now.since(self.epoch.start);
-        let since = if age.handshake == age.accepted { now } else { self.epoch.moment(age.handshake) };
+        let since = if is_new { now } else { self.epoch.moment(age.handshake) };
         let standing = match voice {
             Voice::Silent if self.rules.first_byte.is_some() => Standing::Silent,
             _ => Standing::Waits,
