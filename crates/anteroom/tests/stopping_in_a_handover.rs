@@ -12,7 +12,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 use anteroom::steps::{Step, on_step};
-use anteroom::{Config, Handle, HandoverSocket, Incoming, Listener, Phase, Predecessor, Rate, Report};
+use anteroom::{Config, Handle, HandoverSocket, Incoming, Listener, Order, Phase, Predecessor, Rate, Report};
 
 const LONG: Duration = Duration::from_secs(20);
 
@@ -27,6 +27,21 @@ struct Old {
 }
 
 impl Old {
+    /// Takes until nobody comes any more; gives how many there were.
+    fn takes_the_rest(&mut self) -> u64 {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async {
+            let mut taken = 0;
+            loop {
+                let next = tokio::time::timeout(LONG, self.incoming.accept()).await.expect("in time");
+                if next.expect("nothing failed").is_none() {
+                    return taken;
+                }
+                taken += 1;
+            }
+        })
+    }
+
     fn start(within: Duration) -> Self {
         Self::with(within, Config::default())
     }
@@ -70,15 +85,16 @@ fn eventually(condition: impl Fn() -> bool) {
     }
 }
 
+#[expect(clippy::result_large_err, reason = "it is the server's own")]
 fn stopped(handle: &Handle) -> Result<Report, anteroom::ServeError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async { tokio::time::timeout(LONG, handle.stopped()).await.expect("it stops") })
 }
 
 /// Has the exchange wait at a step, until the answer is dropped; says when it is there.
-fn hold_at(at: Step) -> (mpsc::Receiver<()>, mpsc::Sender<()>) {
-    let (here, is_here) = mpsc::channel();
-    let (go_on, may_go_on) = mpsc::channel::<()>();
+fn hold_at(at: Step) -> (mpsc::Receiver<()>, mpsc::SyncSender<()>) {
+    let (here, is_here) = mpsc::sync_channel(1);
+    let (go_on, may_go_on) = mpsc::sync_channel::<()>(1);
     let may_go_on = Mutex::new(may_go_on);
     on_step(move |_, step| {
         if step == at {
@@ -141,16 +157,7 @@ fn who_comes_back_from_a_successor_during_a_drain_is_handed_out() {
     drop(old.handle().drain(LONG));
     drop(new.handle().stop_now());
     drop(go_on);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    let mut handed_out = 0;
-    runtime.block_on(async {
-        while let Some(connection) =
-            tokio::time::timeout(LONG, old.incoming.accept()).await.expect("in time").expect("well")
-        {
-            handed_out += 1;
-            drop(connection);
-        }
-    });
+    let handed_out = old.takes_the_rest();
     let report = stopped(&old.handle()).expect("nothing failed");
     assert_eq!(handed_out + report.handed_over, 3, "{report:?}");
 }
@@ -158,22 +165,23 @@ fn who_comes_back_from_a_successor_during_a_drain_is_handed_out() {
 /// The successor never became ready, and had the socket all the while.
 #[test]
 fn a_drain_during_a_handover_that_fails_leaves_nobody_to_be_reset() {
-    let old = Old::start(LONG);
+    let mut config = Config::default();
+    // Nobody takes for a while: that is no overload.
+    config.order = Order::Fifo;
+    let mut old = Old::with(LONG, config);
     let address = old.incoming.local_addr().tcp().expect("it is TCP");
     let predecessor = Predecessor::connect(&old.path, LONG).expect("it offers");
     let handle = old.handle();
     drop(handle.drain(LONG));
-    let start = Instant::now();
-    while handle.phase() != Phase::Stopped && start.elapsed() < Duration::from_secs(2) {
-        std::thread::yield_now();
-    }
-    let client = TcpStream::connect_timeout(&address, Duration::from_secs(2));
+    let client = TcpStream::connect(address).expect("it listens: the successor may still take over");
+    eventually(|| handle.snapshot().waiting == 1);
     drop(predecessor);
-    if let Ok(mut client) = client {
-        client.set_read_timeout(Some(LONG)).expect("it can be set");
-        let read = client.read(&mut [0]);
-        assert!(read.is_ok(), "it was connected, and {read:?}");
-    }
+    let handed_out = old.takes_the_rest();
+    assert_eq!(handed_out, 1);
+    let read = (&client).read(&mut [0]);
+    assert!(read.is_ok(), "it was connected, and {read:?}");
+    assert!(stopped(&handle).is_ok_and(|report| report.is_balanced() && report.accepted == 1));
+    assert!(TcpStream::connect(address).is_err(), "nobody listens any more");
 }
 
 /// As if nothing had been: a source's rate is for those who come, not for those who come back.

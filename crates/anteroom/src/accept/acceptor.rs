@@ -266,12 +266,12 @@ impl Acceptor {
             let Some(port) = gate.ports().get(index) else { continue };
             let mut accepted = Some(Accepted::new(stream, peer));
             self.batch.fill(1, || accepted.take().ok_or_else(|| io::ErrorKind::WouldBlock.into()));
-            let mut threshold = Threshold::of(gate, &mut self.filter, now);
+            let threshold = Threshold::of(gate, &mut self.filter, now);
             for Classified { stream, peer, state, unread, .. } in self.batch.classify() {
                 let id = self.next_id;
                 self.next_id += 1;
                 let parked = Parked { id, port: index, stream, peer, kernel_wait, age };
-                self.newcomers.extend(threshold.cross(parked, state, unread));
+                self.newcomers.extend(threshold.look(parked, state, unread));
             }
             gate.admit(port.lane, &mut self.newcomers, now);
         }
@@ -313,7 +313,8 @@ impl Acceptor {
     fn shed(&mut self, index: usize) {
         let core = Arc::clone(&self.core);
         let Some(port) = core.gate.ports().get(index) else { return };
-        if !self.reserve.lend() {
+        // During a drain nobody is behind them for whom the queue would have to move.
+        if core.life.phase() >= Phase::Draining || !self.reserve.lend() {
             return;
         }
         let accepted = port.listener().map(|listener| listener.accept());

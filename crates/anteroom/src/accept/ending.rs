@@ -19,6 +19,9 @@ const GRACE: Duration = Duration::from_millis(250);
 /// from.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(10);
 
+/// A handover that ends wakes the acceptor; until then it looks now and then.
+const UNDECIDED: Duration = Duration::from_secs(1);
+
 /// Between two questions for handshakes that are under way: at first, and at most. Each costs a walk over
 /// the host's connections.
 const ASK_AGAIN: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(50));
@@ -165,6 +168,11 @@ impl Acceptor {
         if let Some(resumes) = post.resumes.filter(|_| !overdue) {
             return Some(resumes);
         }
+        if core.life.is_exchanging() && !overdue {
+            // A successor may take the socket, or give it back: only then it can be told whether to fence it.
+            let is_empty = core.life.is_held() || self.empty(index, port, now);
+            return Some(if is_empty { now + UNDECIDED } else { now });
+        }
         if post.leaving == Leaving::NotYet {
             self.begin_to_leave(index, port, now);
         }
@@ -271,6 +279,7 @@ impl Acceptor {
 
     pub(super) fn finish(&mut self) {
         self.over = true;
+        self.core.gate.seal_passage(Instant::now());
         self.core.gate.end_farewells();
         self.core.gate.close_doors();
         self.core.gate.notes().leave(Note::Phase(Phase::Stopped));

@@ -26,19 +26,27 @@ impl<'a> Threshold<'a> {
         Self { gate, policy: gate.policy(), filter, now }
     }
 
-    /// Whoever does not pass has come to its end.
-    pub(super) fn cross(&mut self, parked: Parked, state: PeerState, unread: Unread) -> Option<Newcomer> {
-        let Self { gate, policy, filter, now } = self;
-        let (peer, now) = (parked.peer, *now);
-        let voice = match policy.judge.judge(&peer, state, parked.age.since_handshake(now)) {
+    /// One who has passed before, here or at a predecessor's, is only looked at: whoever has left comes to
+    /// its end. It takes no share: what its source may have was asked when it came.
+    pub(super) fn look(&self, parked: Parked, state: PeerState, unread: Unread) -> Option<Newcomer> {
+        let age = parked.age.since_handshake(self.now);
+        let voice = match self.policy.judge.judge(&parked.peer, state, age) {
             Judgement::Serve if unread == Unread::Nothing => Voice::Silent,
             Judgement::Serve => Voice::Spoke,
             Judgement::ServeUntil(patience) => Voice::SpokeAndClosed(patience),
             verdict => {
-                gate.end(parked, verdict, Stage::Queue, now);
+                self.gate.end(parked, verdict, Stage::Queue, self.now);
                 return None;
             }
         };
+        Some(Newcomer { parked, from: None, voice })
+    }
+
+    /// Whoever does not pass has come to its end.
+    pub(super) fn cross(&mut self, parked: Parked, state: PeerState, unread: Unread) -> Option<Newcomer> {
+        let Newcomer { parked, voice, .. } = self.look(parked, state, unread)?;
+        let Self { gate, policy, filter, now } = self;
+        let (peer, now) = (parked.peer, *now);
         if !policy.access.admits(peer.ip()) {
             gate.refuse(parked, Cause::Denied, now);
             return None;
@@ -56,7 +64,7 @@ impl<'a> Threshold<'a> {
                 return None;
             }
         }
-        Some(Newcomer { parked, voice })
+        Some(Newcomer { parked, from: peer.ip(), voice })
     }
 }
 

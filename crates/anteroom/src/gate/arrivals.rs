@@ -58,12 +58,12 @@ impl Gate {
         let waker = {
             let mut state = self.lock();
             let abandoned = state.doors.get(lane).is_none_or(Door::is_abandoned);
-            for Newcomer { parked, voice } in newcomers.drain(..) {
+            for Newcomer { parked, from, voice } in newcomers.drain(..) {
                 if abandoned {
                     refused.push((parked, Cause::Closed));
                     continue;
                 }
-                let (age, from) = (parked.age, parked.peer.ip());
+                let age = parked.age;
                 match state.room.arrive(Arrival { lane, age, from, voice, item: parked }, now) {
                     Admission::Waits => {}
                     Admission::WaitsInsteadOf(parked, cause) | Admission::Refused(parked, cause) => {

@@ -14,6 +14,7 @@ mod port;
 mod register;
 mod takers;
 
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
@@ -67,6 +68,8 @@ pub(crate) struct HandOver {
 #[derive(Debug)]
 pub(crate) struct Newcomer {
     pub(crate) parked: Parked,
+    /// Whose share it takes, if anybody's.
+    pub(crate) from: Option<IpAddr>,
     pub(crate) voice: Voice,
 }
 

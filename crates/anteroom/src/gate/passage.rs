@@ -5,21 +5,34 @@
 //! to who carries them, and are counted here until their fate is known, so that no server ends before.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
-#[cfg(all(feature = "handover", target_os = "linux"))]
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 #[cfg(all(feature = "handover", target_os = "linux"))]
 use super::{AT_ONCE, Port};
 use super::{Gate, Parked};
+use crate::admit::Cause;
 
 #[derive(Debug, Default)]
 pub(super) struct Passage {
-    arriving: Mutex<Vec<Parked>>,
+    way: Mutex<Way>,
     /// Out of the room, and not known to be somewhere else.
     abroad: AtomicUsize,
     /// A successor may still be given who waits, and some may come back.
     open: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct Way {
+    arriving: Vec<Parked>,
+    /// The ports of those who have gone out.
+    out: Vec<usize>,
+    /// The server has ended, and its account is closed: whoever was out is with the successor.
+    #[cfg_attr(
+        not(all(feature = "handover", target_os = "linux")),
+        expect(dead_code, reason = "nobody comes without a handover")
+    )]
+    is_sealed: bool,
 }
 
 /// Whence a connection comes that was not accepted here, or not now.
@@ -60,6 +73,7 @@ impl Gate {
         }
         // Under the lock: nobody is to find the room empty, and nobody abroad.
         self.passage.abroad.fetch_add(exported.len(), Ordering::AcqRel);
+        self.passage.lock().out.extend(exported.iter().map(|parked| parked.port));
         drop(state);
         for parked in &exported {
             // Most are not in the set.
@@ -71,26 +85,56 @@ impl Gate {
     /// The successor has these; our descriptors of them are closed.
     pub(crate) fn passed_on(&self, parked: Vec<Parked>) {
         let gone = parked.len();
-        for Parked { port, stream, .. } in parked {
-            if let Some(port) = self.ports.get(port) {
+        if self.passage.lock().come_in(&parked) {
+            for port in parked.iter().filter_map(|parked| self.ports.get(parked.port)) {
                 port.ledger.handed_over();
             }
-            drop(stream);
+            self.passage.abroad.fetch_sub(gone, Ordering::AcqRel);
         }
-        self.passage.abroad.fetch_sub(gone, Ordering::AcqRel);
+        drop(parked);
         self.wake_acceptor();
     }
 
     /// These come in with the acceptor's next turn, which gives them their numbers.
     pub(crate) fn send_in(&self, parked: Vec<Parked>, from: From) {
-        if from == From::Predecessor {
-            self.passage.abroad.fetch_add(parked.len(), Ordering::AcqRel);
-            for port in parked.iter().filter_map(|parked| self.ports.get(parked.port)) {
-                port.ledger.accepted(1);
+        let mut way = self.passage.lock();
+        if way.is_sealed {
+            // The server has ended: they are closed.
+            return;
+        }
+        match from {
+            From::Successor => {
+                let _it_is_open = way.come_in(&parked);
+            }
+            From::Predecessor => {
+                self.passage.abroad.fetch_add(parked.len(), Ordering::AcqRel);
+                for port in parked.iter().filter_map(|parked| self.ports.get(parked.port)) {
+                    port.ledger.accepted(1);
+                }
             }
         }
-        self.passage.arriving.lock().unwrap_or_else(PoisonError::into_inner).extend(parked);
+        way.arriving.extend(parked);
+        drop(way);
         self.wake_acceptor();
+    }
+}
+
+impl Way {
+    /// These are not out any more. Says whether that still counts.
+    #[cfg(all(feature = "handover", target_os = "linux"))]
+    fn come_in(&mut self, parked: &[Parked]) -> bool {
+        for parked in parked {
+            if let Some(place) = self.out.iter().position(|&port| port == parked.port) {
+                self.out.swap_remove(place);
+            }
+        }
+        !self.is_sealed
+    }
+}
+
+impl Passage {
+    fn lock(&self) -> MutexGuard<'_, Way> {
+        self.way.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -104,7 +148,20 @@ impl Gate {
         if self.is_nobody_abroad() {
             return Vec::new();
         }
-        std::mem::take(&mut *self.passage.arriving.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut self.passage.lock().arriving)
+    }
+
+    /// The server ends: who has come and is not in the room is refused, and who is out is the successor's,
+    /// whatever it says later.
+    pub(crate) fn seal_passage(&self, now: Instant) {
+        let way = std::mem::replace(&mut *self.passage.lock(), Way { is_sealed: true, ..Way::default() });
+        self.passage.abroad.store(0, Ordering::Release);
+        for port in way.out.iter().filter_map(|&port| self.ports.get(port)) {
+            port.ledger.handed_over();
+        }
+        for parked in way.arriving {
+            self.refuse(parked, Cause::Closed, now);
+        }
     }
 
     /// So many of those who came are in the room, or have ended.

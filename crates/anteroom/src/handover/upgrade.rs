@@ -131,10 +131,11 @@ fn run(estate: &dyn Estate, command: Command, within: Duration) -> Result<Upgrad
         return Err(error);
     }
     let _over = UntilOver(estate);
-    let answer = Offer::of(estate).and_then(|offer| start(estate, offer, command, within));
+    // Until somebody is started nobody has the listeners.
+    let mut has_let_go = true;
+    let answer = Offer::of(estate).and_then(|offer| start(estate, offer, command, within, &mut has_let_go));
     match &answer {
-        // Nobody has the listeners: either nobody was started, or it is dead.
-        Err(error) => estate.failed(error, true),
+        Err(error) => estate.failed(error, has_let_go),
         Ok(upgraded) => {
             if let Some(error) = upgraded.kept() {
                 estate.failed(error, false);
@@ -149,6 +150,7 @@ fn start(
     offer: Offer,
     mut command: Command,
     within: Duration,
+    has_let_go: &mut bool,
 ) -> Result<Upgraded, HandoverError> {
     let (ours, theirs) = pair().map_err(|error| system("make the channel").because(error))?;
     let inode = rustix::fs::fstat(&theirs)
@@ -168,7 +170,10 @@ fn start(
         Ok(given) => Ok(Upgraded { pid, given: Arc::new(given) }),
         Err(error) => {
             let patience = if error.after() >= Some(Step::SentGo) { AFTER_GO } else { LAST_WORDS };
-            Err(match end(child, patience) {
+            let status = end(child, patience);
+            // The child is dead; what it has started, if it was a wrapper, may have everything still.
+            *has_let_go = channel.is_closed_within(Duration::ZERO);
+            Err(match status {
                 Some(status) => error.with_status(status),
                 None => error,
             })

@@ -138,8 +138,9 @@ impl Estate for Old {
     }
 
     fn over(&self) {
-        self.core.gate.close_passage();
         self.core.life.end_exchange();
+        // It wakes the acceptor, which may have waited for this.
+        self.core.gate.close_passage();
     }
 }
 

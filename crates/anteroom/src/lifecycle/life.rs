@@ -123,6 +123,14 @@ impl Life {
         !self.exchanging.swap(true, Ordering::AcqRel)
     }
 
+    /// Whether it may show any moment that the queues are another process's.
+    pub(crate) fn is_exchanging(&self) -> bool {
+        #[cfg(all(feature = "handover", target_os = "linux"))]
+        return self.exchanging.load(Ordering::Acquire);
+        #[cfg(not(all(feature = "handover", target_os = "linux")))]
+        false
+    }
+
     #[cfg(all(feature = "handover", target_os = "linux"))]
     pub(crate) fn end_exchange(&self) {
         self.exchanging.store(false, Ordering::Release);

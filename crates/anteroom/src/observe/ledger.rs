@@ -107,7 +107,6 @@ impl Ledger {
     }
 
     /// A waiting connection is the successor's.
-    #[cfg(all(feature = "handover", target_os = "linux"))]
     pub(crate) fn handed_over(&self) {
         self.handed_over.fetch_add(1, Relaxed);
     }

@@ -378,6 +378,7 @@ mod tests {
         drop(notifier);
     }
 
+    #[cfg(all(feature = "handover", target_os = "linux"))]
     #[test]
     fn who_holds_back_for_a_successor_is_not_told_to_stop() {
         let (socket, manager) = manager();
