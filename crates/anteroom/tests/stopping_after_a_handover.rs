@@ -1,6 +1,6 @@
 //! A successor that is the only one stops as its predecessor would have.
 
-#![cfg(all(feature = "handover", target_os = "linux"))]
+#![cfg(all(feature = "handover", target_os = "linux", not(anteroom_portable)))]
 #![allow(clippy::expect_used, clippy::indexing_slicing, reason = "a test that cannot go on says so")]
 
 use std::os::unix::net::UnixStream;

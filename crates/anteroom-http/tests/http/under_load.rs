@@ -137,7 +137,7 @@ async fn axum_loses_no_request_of_http2() {
 }
 
 /// axum closes idle connections of HTTP/1 when it is told to stop, whatever is on its way: that is the
-/// difference to `Http`, and decision 24 has the numbers that this prints.
+/// difference to `Http`, and decision 23 has the numbers that this prints.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_axum_loses_of_http1_had_not_been_read() {
     let mut sum = Sum::default();
