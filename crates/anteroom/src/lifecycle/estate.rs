@@ -5,7 +5,7 @@
 
 use std::error::Error;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::handle::Core;
@@ -19,6 +19,8 @@ use crate::observe::{Note, Phase};
 #[derive(Debug)]
 pub(super) struct Old {
     core: Arc<Core>,
+    /// The ports whose sockets nobody else had before they were offered; a service manager may have others.
+    exclusive: Mutex<Vec<usize>>,
     /// The process that was started for it.
     #[cfg(feature = "systemd")]
     child: std::sync::OnceLock<u32>,
@@ -28,6 +30,7 @@ impl Old {
     pub(super) fn new(core: Arc<Core>) -> Self {
         Self {
             core,
+            exclusive: Mutex::default(),
             #[cfg(feature = "systemd")]
             child: Default::default(),
         }
@@ -42,8 +45,15 @@ impl Old {
         parked(self.ports(), connections)
     }
 
+    fn exclusive(&self) -> MutexGuard<'_, Vec<usize>> {
+        self.exclusive.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whoever these were offered to has let them go.
     fn reclaim(&self, may: impl Fn(&Port) -> bool) {
-        for port in self.ports().iter().filter(|port| may(port)) {
+        let exclusive = self.exclusive();
+        let ports = exclusive.iter().filter_map(|&index| self.ports().get(index));
+        for port in ports.filter(|port| may(port)) {
             if let Some(listener) = port.listener() {
                 listener.reclaim();
             }
@@ -64,8 +74,11 @@ impl Estate for Old {
 
     fn listeners(&self) -> io::Result<Vec<Passed>> {
         let mut offered = Vec::new();
-        for port in self.ports() {
+        for (index, port) in self.ports().iter().enumerate() {
             if let Some(listener) = port.listener() {
+                if listener.is_exclusive() {
+                    self.exclusive().push(index);
+                }
                 offered.push(Passed {
                     name: port.name.to_string(),
                     address: port.address.to_string(),
@@ -235,4 +248,33 @@ fn parked(ports: &[Arc<Port>], connections: Vec<Exported>) -> Vec<Parked> {
         Some(Parked { id: 0, port, stream, peer, kernel_wait, age })
     });
     parked.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use crate::{Incoming, Listener};
+
+    use super::*;
+
+    /// Whether each listener is this server's alone after a successor could not even be started.
+    fn alone_after_a_failure(listeners: Vec<Listener>) -> Vec<bool> {
+        let incoming = Incoming::builder().listen(listeners).start().unwrap();
+        let handle = incoming.handle();
+        handle
+            .upgrade(Command::new("/there/is/no/such/program"), Duration::from_secs(60))
+            .wait()
+            .unwrap_err();
+        let ports = handle.0.gate.ports().iter();
+        ports.map(|port| port.listener().unwrap().is_exclusive()).collect()
+    }
+
+    #[test]
+    fn what_was_offered_in_vain_is_reclaimed_and_what_a_manager_has_is_not() {
+        let listen = || Listener::bind("127.0.0.1:0").unwrap();
+        let stored = listen();
+        let _the_manager_s = stored.share().unwrap();
+        assert_eq!(alone_after_a_failure(vec![listen(), stored]), [true, false]);
+    }
 }
