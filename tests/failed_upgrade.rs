@@ -3,13 +3,11 @@
 
 #![allow(clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "this is test code")]
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 
 use anteroom_load::client::{Ending, Visit};
 use anteroom_tests::arrivals::Arrivals;
-use anteroom_tests::lineage::{Lineage, children_of};
-use anteroom_tests::waiting::PATIENCE;
+use anteroom_tests::lineage::{Lineage, answered_by, children_of};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
@@ -108,14 +106,4 @@ fn a_successor_that_cannot_serve_what_it_took_is_told_by_its_end() {
 
 fn address(serving: &Value, name: &str) -> SocketAddr {
     serving["addresses"][name].as_str().expect("it listens").parse().expect("an address")
-}
-
-/// The process that answers.
-fn answered_by(listener: SocketAddr) -> u32 {
-    let mut client = TcpStream::connect(listener).expect("it listens");
-    client.set_read_timeout(Some(PATIENCE)).expect("SO_RCVTIMEO");
-    client.write_all(b"x").expect("the byte is sent");
-    let mut answer = [0; 4];
-    client.read_exact(&mut answer).expect("it is answered");
-    u32::from_le_bytes(answer)
 }

@@ -5,7 +5,7 @@
 
 use std::fs::{self, Permissions};
 use std::io::{Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use anteroom_testkit::Scratch;
 use anteroom_tests::arrivals::Arrivals;
-use anteroom_tests::lineage::Lineage;
+use anteroom_tests::lineage::{Lineage, answered_by};
 use anteroom_tests::waiting::PATIENCE;
 use rustix::process::{Signal, Uid};
 use serde_json::{Value, json};
@@ -138,15 +138,6 @@ fn hear(peer: &mut UnixStream) -> String {
         // Closed with something unread.
         Ok(_) | Err(_) => String::from_utf8_lossy(&heard).into_owned(),
     }
-}
-
-fn answered_by(listener: SocketAddr) -> u32 {
-    let mut client = TcpStream::connect(listener).expect("it listens");
-    client.set_read_timeout(Some(PATIENCE)).expect("SO_RCVTIMEO");
-    client.write_all(b"x").expect("the byte is sent");
-    let mut answer = [0; 4];
-    client.read_exact(&mut answer).expect("it is answered");
-    u32::from_le_bytes(answer)
 }
 
 #[test]

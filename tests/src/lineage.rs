@@ -6,8 +6,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs;
-use std::io::{BufRead, BufReader, PipeReader, PipeWriter};
-use std::net::SocketAddr;
+use std::io::{BufRead, BufReader, PipeReader, PipeWriter, Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -203,6 +203,20 @@ fn hear(pipe: PipeReader, say: &SyncSender<Value>) {
             return;
         }
     }
+}
+
+/// Asks whoever accepts there, and gives the process that answers.
+///
+/// # Panics
+/// When nobody does.
+#[must_use]
+pub fn answered_by(listener: SocketAddr) -> u32 {
+    let mut client = TcpStream::connect(listener).expect("it listens");
+    client.set_read_timeout(Some(PATIENCE)).expect("SO_RCVTIMEO");
+    client.write_all(b"x").expect("the byte is sent");
+    let mut answer = [0; 4];
+    client.read_exact(&mut answer).expect("it is answered");
+    u32::from_le_bytes(answer)
 }
 
 /// The clients whose connections `process` holds, by their own addresses.

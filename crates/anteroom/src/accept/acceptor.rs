@@ -262,11 +262,14 @@ impl Acceptor {
         let gate = &core.gate;
         let arriving = gate.arrivals();
         let came = arriving.len();
+        if came == 0 {
+            return;
+        }
+        let threshold = Threshold::of(gate, &mut self.filter, now);
         for Parked { port: index, stream, peer, kernel_wait, age, .. } in arriving {
             let Some(port) = gate.ports().get(index) else { continue };
             let mut accepted = Some(Accepted::new(stream, peer));
             self.batch.fill(1, || accepted.take().ok_or_else(|| io::ErrorKind::WouldBlock.into()));
-            let threshold = Threshold::of(gate, &mut self.filter, now);
             for Classified { stream, peer, state, unread, .. } in self.batch.classify() {
                 let id = self.next_id;
                 self.next_id += 1;

@@ -160,7 +160,7 @@ impl Acceptor {
         let core = Arc::clone(&self.core);
         let port = core.gate.ports().get(index)?;
         let post = self.posts.get(index).filter(|post| !post.closed)?;
-        if core.life.is_handed_over() && !port.is_left_behind() {
+        if self.lives_on(port) {
             self.close(index);
             return None;
         }
@@ -186,6 +186,11 @@ impl Acceptor {
         }
         self.close(index);
         None
+    }
+
+    /// Whether another process accepts from the same socket, so that it is closed and not drained.
+    fn lives_on(&self, port: &Port) -> bool {
+        self.core.life.is_handed_over() && !port.is_left_behind()
     }
 
     /// Accepts a batch of what is queued; says whether that was all.
@@ -270,7 +275,7 @@ impl Acceptor {
                 let _not_in_it = core.gate.poller().remove_listener(&listener);
             }
             port.close();
-            core.gate.notes().leave(match core.life.is_handed_over() && !port.is_left_behind() {
+            core.gate.notes().leave(match self.lives_on(port) {
                 true => Note::HandedOver { listener: index },
                 false => Note::ListenerClosed { listener: index, fenced: port.fenced() },
             });

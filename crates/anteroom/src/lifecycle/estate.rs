@@ -109,15 +109,18 @@ impl Estate for Old {
 
     fn export(&self, most: usize, left: &[String]) -> Vec<Exported> {
         let now = Instant::now();
-        let goes = |port: &Port| !left.iter().any(|name| **name == *port.name);
-        let exported = self.core.gate.export(most, goes).into_iter().map(|parked| Exported {
-            listener: self.ports().get(parked.port).map_or_else(String::new, |port| port.name.to_string()),
-            peer: parked.peer,
-            kernel_wait: parked.kernel_wait,
-            since_handshake: parked.age.since_handshake(now),
-            accepted_ago: now.saturating_duration_since(parked.age.accepted),
-            stream: parked.stream,
-        });
+        let exported =
+            self.core.gate.export(most, |port| !is_among(port, left)).into_iter().map(|parked| Exported {
+                listener: self
+                    .ports()
+                    .get(parked.port)
+                    .map_or_else(String::new, |port| port.name.to_string()),
+                peer: parked.peer,
+                kernel_wait: parked.kernel_wait,
+                since_handshake: parked.age.since_handshake(now),
+                accepted_ago: now.saturating_duration_since(parked.age.accepted),
+                stream: parked.stream,
+            });
         exported.collect()
     }
 
@@ -130,7 +133,7 @@ impl Estate for Old {
     }
 
     fn hand_over(&self, left: &[String]) {
-        for port in self.ports().iter().filter(|port| left.iter().any(|name| **name == *port.name)) {
+        for port in self.ports().iter().filter(|port| is_among(port, left)) {
             port.leave_behind();
         }
         self.reclaim(Port::is_left_behind);
@@ -214,9 +217,7 @@ impl Heir for New {
     }
 
     fn over(&self, exclusive: &[String]) {
-        for port in
-            self.0.gate.ports().iter().filter(|port| exclusive.iter().any(|name| **name == *port.name))
-        {
+        for port in self.0.gate.ports().iter().filter(|port| is_among(port, exclusive)) {
             if let Some(listener) = port.listener() {
                 listener.declare_exclusive();
             }
@@ -234,6 +235,10 @@ fn told(error: &dyn Error) -> String {
         source = error.source();
     }
     told
+}
+
+fn is_among(port: &Port, names: &[String]) -> bool {
+    names.iter().any(|name| **name == *port.name)
 }
 
 /// Those of a listener that is not here are closed: nobody was to send them.
