@@ -82,19 +82,27 @@ async fn a_head_that_comes_in_drops_has_the_time_that_was_set_for_all_of_it() {
     assert!(is_about(took, 3 * SECOND), "{took:?}");
 }
 
+async fn ask_for_an_answer(client: &mut DuplexStream) {
+    client.write_all(REQUEST).await.expect("it is open");
+    let mut answer = [0; 512];
+    assert!(client.read(&mut answer).await.expect("it is open") > 0);
+}
+
+async fn expect_the_end(client: &mut DuplexStream) {
+    let mut rest = Vec::new();
+    client.read_to_end(&mut rest).await.expect("a clean end");
+    assert_eq!(rest, b"");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_connection_is_kept_for_a_minute_after_its_last_answer() {
     let (serving, mut client, _remote) = begin(&http());
     let ask = async move {
         for _ in 0..3 {
-            client.write_all(REQUEST).await.expect("it is open");
-            let mut answer = [0; 512];
-            assert!(client.read(&mut answer).await.expect("it is open") > 0);
+            ask_for_an_answer(&mut client).await;
             sleep(50 * SECOND).await;
         }
-        let mut rest = Vec::new();
-        client.read_to_end(&mut rest).await.expect("a clean end");
-        assert_eq!(rest, b"");
+        expect_the_end(&mut client).await;
     };
     let ((result, took), ()) = tokio::join!(end(serving), ask);
     assert!(result.is_ok(), "{result:?}");
@@ -145,14 +153,10 @@ async fn a_drain_waits_three_seconds_for_the_first_byte() {
 async fn a_drain_waits_three_seconds_for_the_next_request() {
     let (serving, mut client, remote) = begin(&http());
     let ask = async move {
-        client.write_all(REQUEST).await.expect("it is open");
-        let mut answer = [0; 512];
-        assert!(client.read(&mut answer).await.expect("it is open") > 0);
+        ask_for_an_answer(&mut client).await;
         sleep(10 * SECOND).await;
         remote.drain();
-        let mut rest = Vec::new();
-        client.read_to_end(&mut rest).await.expect("a clean end");
-        assert_eq!(rest, b"");
+        expect_the_end(&mut client).await;
     };
     let ((result, took), ()) = tokio::join!(end(serving), ask);
     assert!(result.is_ok(), "{result:?}");

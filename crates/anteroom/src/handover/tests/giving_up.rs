@@ -1,13 +1,17 @@
 //! One side has no more time while the other is slow: whatever is under way at that moment, both agree on what was
 //! said.
 
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::{
+    os::unix::net::UnixStream,
+    sync::mpsc::{Receiver, SyncSender, sync_channel},
+    thread::{self, JoinHandle},
+};
 
 use super::{
     Fate, Hook,
-    fakes::{PATIENCE, Play, SHORT, assert_owned_once, old},
+    fakes::{New, Old, PATIENCE, Play, SHORT, assert_owned_once, old},
 };
-use crate::handover::{HandoverErrorKind, message::MAX_DESCRIPTORS, steps::Step};
+use crate::handover::{HandoverError, HandoverErrorKind, give::Given, message::MAX_DESCRIPTORS, steps::Step};
 
 const CONNECTIONS: usize = 100;
 
@@ -54,10 +58,47 @@ impl Meeting {
     }
 }
 
-/// A play in which the new side is slow, and the old one's time is short.
-fn slow_new(play: &mut Play, meeting: Meeting) {
-    (play.at_new, play.at_old) = meeting.hooks();
-    play.old_within = SHORT;
+/// Which side waits for the other. The other's time is short.
+enum Slow {
+    Old,
+    New,
+}
+
+/// How such an exchange went.
+struct Played {
+    old: Old,
+    new: New,
+    given: Result<Given, HandoverError>,
+    _clients: Vec<UnixStream>,
+}
+
+fn play(slow: Slow, connections: usize, meeting: Meeting) -> Played {
+    let (old, clients) = old(3, connections);
+    let mut play = Play::of(&old);
+    let hooks = meeting.hooks();
+    match slow {
+        Slow::Old => {
+            (play.at_old, play.at_new) = hooks;
+            play.new_within = SHORT;
+        }
+        Slow::New => {
+            (play.at_new, play.at_old) = hooks;
+            play.old_within = SHORT;
+        }
+    }
+    let new = play.new.clone();
+    let (given, _) = play.run();
+    Played { old, new, given, _clients: clients }
+}
+
+/// Tells whoever waits once this has happened.
+fn once(happened: impl Fn() -> bool + Send + 'static, go: SyncSender<()>) -> JoinHandle<()> {
+    thread::spawn(move || {
+        while !happened() {
+            thread::yield_now();
+        }
+        go.send(()).unwrap();
+    })
 }
 
 #[test]
@@ -71,12 +112,7 @@ fn the_old_one_gives_up_before_ready_and_the_new_one_accepts_nobody() {
     let new = play.new.clone();
     // Before ready there is no ear to close: the answer is the end of the old side itself.
     let watching = old.clone();
-    let watcher = std::thread::spawn(move || {
-        while watching.state().over == 0 {
-            std::thread::yield_now();
-        }
-        go.send(()).unwrap();
-    });
+    let watcher = once(move || watching.state().over > 0, go);
     let (given, taken) = play.run();
     watcher.join().unwrap();
     taken.unwrap();
@@ -90,12 +126,11 @@ fn the_old_one_gives_up_before_ready_and_the_new_one_accepts_nobody() {
 
 #[test]
 fn serving_that_comes_at_the_last_moment_is_honoured() {
-    let (old, _clients) = old(3, CONNECTIONS);
-    let mut play = Play::of(&old);
-    let meeting = Meeting { waits_at: Step::Begun, until: Step::GivingUp, then: Some(Step::SentServing) };
-    slow_new(&mut play, meeting);
-    let new = play.new.clone();
-    let (given, _) = play.run();
+    let Played { old, new, given, .. } = play(
+        Slow::New,
+        CONNECTIONS,
+        Meeting { waits_at: Step::Begun, until: Step::GivingUp, then: Some(Step::SentServing) },
+    );
     // There is no ear left to pass anybody on, so they are served where they are.
     let given = given.unwrap();
     assert_eq!(given.connections, 0);
@@ -107,11 +142,8 @@ fn serving_that_comes_at_the_last_moment_is_honoured() {
 
 #[test]
 fn serving_that_comes_too_late_is_not_heard_and_the_new_one_knows() {
-    let (old, _clients) = old(3, CONNECTIONS);
-    let mut play = Play::of(&old);
-    slow_new(&mut play, Meeting { waits_at: Step::Begun, until: Step::EarClosed, then: None });
-    let new = play.new.clone();
-    let (given, _) = play.run();
+    let Played { old, new, given, .. } =
+        play(Slow::New, CONNECTIONS, Meeting { waits_at: Step::Begun, until: Step::EarClosed, then: None });
     assert_eq!(given.unwrap_err().kind(), &HandoverErrorKind::TimedOut);
     old.assert_serves_on(3, CONNECTIONS);
     let new = new.state();
@@ -122,13 +154,11 @@ fn serving_that_comes_too_late_is_not_heard_and_the_new_one_knows() {
 
 #[test]
 fn taken_that_comes_at_the_last_moment_is_honoured() {
-    let (old, _clients) = old(3, CONNECTIONS);
-    let mut play = Play::of(&old);
-    let meeting =
-        Meeting { waits_at: Step::GotConnections, until: Step::GivingUp, then: Some(Step::SentTaken) };
-    slow_new(&mut play, meeting);
-    let new = play.new.clone();
-    let (given, _) = play.run();
+    let Played { old, new, given, .. } = play(
+        Slow::New,
+        CONNECTIONS,
+        Meeting { waits_at: Step::GotConnections, until: Step::GivingUp, then: Some(Step::SentTaken) },
+    );
     let given = given.unwrap();
     assert_eq!(usize::try_from(given.connections), Ok(MAX_DESCRIPTORS));
     assert_eq!(given.kept.unwrap().kind(), &HandoverErrorKind::TimedOut);
@@ -141,11 +171,11 @@ fn taken_that_comes_at_the_last_moment_is_honoured() {
 
 #[test]
 fn taken_that_comes_too_late_leaves_the_connections_where_they_were() {
-    let (old, _clients) = old(3, CONNECTIONS);
-    let mut play = Play::of(&old);
-    slow_new(&mut play, Meeting { waits_at: Step::GotConnections, until: Step::EarClosed, then: None });
-    let new = play.new.clone();
-    let (given, _) = play.run();
+    let Played { old, new, given, .. } = play(
+        Slow::New,
+        CONNECTIONS,
+        Meeting { waits_at: Step::GotConnections, until: Step::EarClosed, then: None },
+    );
     assert_eq!(given.unwrap_err().kind(), &HandoverErrorKind::TimedOut);
     old.assert_serves_on(3, CONNECTIONS);
     assert_eq!(old.state().passed_on, 0);
@@ -164,12 +194,7 @@ fn the_new_one_gives_up_before_go_and_accepts_nobody() {
     play.new_within = SHORT;
     let new = play.new.clone();
     let watching = new.clone();
-    let watcher = std::thread::spawn(move || {
-        while watching.state().failed.is_none() {
-            std::thread::yield_now();
-        }
-        go.send(()).unwrap();
-    });
+    let watcher = once(move || watching.state().failed.is_some(), go);
     let (given, _) = play.run();
     watcher.join().unwrap();
     assert!(!new.state().begun);
@@ -180,14 +205,11 @@ fn the_new_one_gives_up_before_go_and_accepts_nobody() {
 
 #[test]
 fn done_that_comes_at_the_last_moment_is_honoured() {
-    let (old, _clients) = old(3, 0);
-    let mut play = Play::of(&old);
-    let meeting =
-        Meeting { waits_at: Step::HeldBack, until: Step::LosingPatience, then: Some(Step::SentDone) };
-    (play.at_old, play.at_new) = meeting.hooks();
-    play.new_within = SHORT;
-    let new = play.new.clone();
-    let (given, _) = play.run();
+    let Played { old, new, given, .. } = play(
+        Slow::Old,
+        0,
+        Meeting { waits_at: Step::HeldBack, until: Step::LosingPatience, then: Some(Step::SentDone) },
+    );
     given.unwrap();
     assert_eq!(old.state().handed_over, Some(vec![]));
     new.assert_alone(3, 0);
@@ -195,13 +217,8 @@ fn done_that_comes_at_the_last_moment_is_honoured() {
 
 #[test]
 fn done_that_comes_too_late_is_not_heard_and_the_old_one_knows() {
-    let (old, _clients) = old(3, 0);
-    let mut play = Play::of(&old);
-    (play.at_old, play.at_new) =
-        Meeting { waits_at: Step::HeldBack, until: Step::DeafEar, then: None }.hooks();
-    play.new_within = SHORT;
-    let new = play.new.clone();
-    let (given, _) = play.run();
+    let Played { old, new, given, .. } =
+        play(Slow::Old, 0, Meeting { waits_at: Step::HeldBack, until: Step::DeafEar, then: None });
     given.unwrap_err();
     old.assert_serves_on(3, 0);
     let new = new.state();
@@ -211,14 +228,11 @@ fn done_that_comes_too_late_is_not_heard_and_the_old_one_knows() {
 
 #[test]
 fn connections_that_come_to_a_deaf_ear_stay_where_they_were() {
-    let (old, _clients) = old(3, CONNECTIONS);
-    let mut play = Play::of(&old);
-    let meeting =
-        Meeting { waits_at: Step::Exported, until: Step::LosingPatience, then: Some(Step::SentConnections) };
-    (play.at_old, play.at_new) = meeting.hooks();
-    play.new_within = SHORT;
-    let new = play.new.clone();
-    let (given, _) = play.run();
+    let Played { old, new, given, .. } = play(
+        Slow::Old,
+        CONNECTIONS,
+        Meeting { waits_at: Step::Exported, until: Step::LosingPatience, then: Some(Step::SentConnections) },
+    );
     given.unwrap_err();
     old.assert_serves_on(3, CONNECTIONS);
     assert_eq!(new.state().room.len(), 0);
@@ -227,14 +241,11 @@ fn connections_that_come_to_a_deaf_ear_stay_where_they_were() {
 
 #[test]
 fn alone_that_comes_at_the_last_moment_is_honoured() {
-    let (old, _clients) = old(3, 0);
-    let mut play = Play::of(&old);
-    slow_new(
-        &mut play,
+    let Played { old, new, given, .. } = play(
+        Slow::New,
+        0,
         Meeting { waits_at: Step::GotDone, until: Step::GivingUp, then: Some(Step::SentAlone) },
     );
-    let new = play.new.clone();
-    let (given, _) = play.run();
     given.unwrap();
     assert_eq!(old.state().handed_over, Some(vec![]));
     new.assert_alone(3, 0);
@@ -242,11 +253,8 @@ fn alone_that_comes_at_the_last_moment_is_honoured() {
 
 #[test]
 fn alone_that_comes_too_late_is_not_heard_and_the_new_one_knows() {
-    let (old, _clients) = old(3, 0);
-    let mut play = Play::of(&old);
-    slow_new(&mut play, Meeting { waits_at: Step::GotDone, until: Step::EarClosed, then: None });
-    let new = play.new.clone();
-    let (given, _) = play.run();
+    let Played { old, new, given, .. } =
+        play(Slow::New, 0, Meeting { waits_at: Step::GotDone, until: Step::EarClosed, then: None });
     assert_eq!(given.unwrap_err().kind(), &HandoverErrorKind::TimedOut);
     old.assert_serves_on(3, 0);
     let new = new.state();
