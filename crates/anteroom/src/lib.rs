@@ -57,7 +57,8 @@ pub use crate::admit::{
     WhenFull,
 };
 pub use crate::config::{
-    AcceptOn, Config, ConfigError, DescriptorBudget, Farewell, OutOfDescriptors, Refusal, Reply,
+    AcceptOn, Config, ConfigError, DescriptorBudget, Farewell, Kick, OutOfDescriptors, Refusal, Reply,
+    StallWatch,
 };
 pub use crate::connection::{Connection, Draining, End, Info, PeerGone, Permit, ReadHalf, Socket, WriteHalf};
 pub use crate::gate::Gone;
@@ -65,10 +66,13 @@ pub use crate::gate::Gone;
 pub use crate::handover::{
     HandoverError, HandoverErrorKind, HandoverSocket, Predecessor, Step as HandoverStep, Upgrade, Upgraded,
 };
-pub use crate::lifecycle::{AcceptError, Exhausted, Handle, ServeError, StartError, Stopped};
+#[cfg(feature = "metrics")]
+pub use crate::lifecycle::Publisher;
+pub use crate::lifecycle::{AcceptError, Exhausted, Handle, Ready, ServeError, StartError, Stopped};
 pub use crate::observe::{
-    Accepting, DeadOnArrival, Deaths, Distribution, LaneSnapshot, ListenerSnapshot, Phase, Refused, Report,
-    Served, Snapshot,
+    Accepting, Blame, Blamed, Cost, DeadOnArrival, Deaths, Distribution, Doing, LaneSnapshot,
+    ListenerSnapshot, Part, Phase, Readiness, Refused, Report, Served, Snapshot, Stall, StallCause, Thread,
+    Unready,
 };
 pub use crate::server::{Incoming, IncomingBuilder, Lane, Server, ServerBuilder, ServiceFn, service_fn};
 #[cfg(feature = "signals")]

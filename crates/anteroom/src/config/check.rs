@@ -62,6 +62,9 @@ impl From<ConfigError> for io::Error {
 /// Longest pause of accepting: descriptors that somebody frees are to be used within this time.
 const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 
+/// What is shorter happens to any task of any machine.
+const SHORTEST_STALL: Duration = Duration::from_millis(20);
+
 fn invalid(setting: &'static str, problem: &'static str) -> Result<(), ConfigError> {
     Err(ConfigError::Invalid { setting, problem })
 }
@@ -76,7 +79,8 @@ impl Config {
         self.check_bounds()?;
         self.check_order()?;
         self.check_sources()?;
-        self.check_stages()
+        self.check_stages()?;
+        self.check_stall_watch()
     }
 
     fn check_bounds(&self) -> Result<(), ConfigError> {
@@ -209,6 +213,26 @@ impl Config {
         }
     }
 
+    fn check_stall_watch(&self) -> Result<(), ConfigError> {
+        let Some(watch) = &self.stall_watch else { return Ok(()) };
+        if watch.threshold < SHORTEST_STALL {
+            return invalid(
+                "stall_watch.threshold",
+                "is under 20 ms: what a busy machine does to everybody would be called a stall",
+            );
+        }
+        if watch.slow_poll.is_zero() {
+            return invalid("stall_watch.slow_poll", "is 0: every poll would be slow");
+        }
+        if watch.unready_after < SHORTEST_STALL {
+            return invalid(
+                "stall_watch.unready_after",
+                "is under 20 ms: readiness would change with every hiccup; a very long time switches it off",
+            );
+        }
+        Ok(())
+    }
+
     /// Whether the settings can be meant together with what each lane has of its own.
     pub(crate) fn check_with(&self, lanes: &[LaneRules]) -> Result<(), ConfigError> {
         self.check()?;
@@ -237,6 +261,9 @@ impl Config {
         }
         if self.descriptors != next.descriptors {
             return Err(ConfigError::Fixed { setting: "descriptors" });
+        }
+        if self.stall_watch.is_some() != next.stall_watch.is_some() {
+            return Err(ConfigError::Fixed { setting: "stall_watch" });
         }
         Ok(())
     }

@@ -5,12 +5,14 @@
 mod budget;
 mod check;
 mod refusal;
+mod stall_watch;
 
 use std::time::Duration;
 
 pub use self::budget::DescriptorBudget;
 pub use self::check::ConfigError;
 pub use self::refusal::{Farewell, Refusal, Reply};
+pub use self::stall_watch::{Kick, StallWatch};
 use crate::admit::{
     Access, EarlyRefusal, FirstByte, HalfClose, Judge, Order, Prefix, Prefixes, Rate, Rules, Share,
     SilentClose, WhenFull,
@@ -18,8 +20,9 @@ use crate::admit::{
 
 /// Every setting with its default. Builders take one with `config(..)`; their own setters override it.
 ///
-/// All of them but [`accept_on`](Self::accept_on) and [`descriptors`](Self::descriptors) can be changed
-/// while a server runs, with [`Handle::reconfigure`](crate::Handle::reconfigure).
+/// All of them but [`accept_on`](Self::accept_on), [`descriptors`](Self::descriptors) and whether there is
+/// a [`stall_watch`](Self::stall_watch) can be changed while a server runs, with
+/// [`Handle::reconfigure`](crate::Handle::reconfigure).
 ///
 /// It can be deserialized with the feature `serde`: unknown keys are an error, missing ones keep
 /// their default, durations are written as `"250ms"`.
@@ -115,6 +118,10 @@ pub struct Config {
     pub round_trip: Duration,
     /// Where `accept` is called (default: on a thread of its own).
     pub accept_on: AcceptOn,
+    /// How the server watches itself for stalls (default: with [`StallWatch::default`]). `None`: no thread
+    /// for it, no stamps on polls, and readiness that knows phases only. Whether it watches holds from the
+    /// start to the end; how can be changed.
+    pub stall_watch: Option<StallWatch>,
 }
 
 /// How many a rate lets pass in 5 ms: timers are no finer than a millisecond, and come late, so a rate
@@ -180,6 +187,7 @@ impl Default for Config {
             handshakes_within: Duration::from_secs(2),
             round_trip: Duration::from_millis(200),
             accept_on: AcceptOn::Thread,
+            stall_watch: Some(StallWatch::default()),
         }
     }
 }

@@ -237,6 +237,7 @@ impl Gate {
             waiting: room.waiting_in(lane),
             silent: room.standing_in(lane) - room.waiting_in(lane),
             newest_first: room.is_newest_first(lane),
+            slow_polls: 0,
         });
         lanes.collect()
     }

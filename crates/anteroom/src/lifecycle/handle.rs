@@ -11,12 +11,15 @@ use anteroom_listener::{Backlog, BindError, Census};
 #[cfg(all(feature = "handover", target_os = "linux"))]
 use super::estate::{New, Old};
 use super::life::{Failure, Life};
+#[cfg(feature = "metrics")]
+use super::publisher::Publisher;
+use super::ready::Ready;
 use super::signal::{Exhausted, Stopped};
 use crate::admit::LaneRules;
 use crate::config::{Config, ConfigError};
 use crate::connection::Draining;
 use crate::gate::{Gate, Policy, Port};
-use crate::observe::{ListenerSnapshot, Note, Phase, Report, Snapshot, distribution};
+use crate::observe::{Ledger, ListenerSnapshot, Note, Phase, Readiness, Report, Snapshot, distribution};
 
 /// A running server seen from outside.
 ///
@@ -69,6 +72,12 @@ impl Handle {
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         self.0.snapshot()
+    }
+
+    /// Publishes this server into a recorder of your own, beside the global one.
+    #[cfg(feature = "metrics")]
+    pub fn publisher(&self) -> Publisher {
+        Publisher::new(Arc::clone(&self.0))
     }
 
     /// Where the server stands in its life.
@@ -151,10 +160,40 @@ impl Handle {
         self.0.gate.wake_acceptor();
     }
 
-    /// Whether clients are to be sent here: it serves, and nobody has told it to stop or to pause.
+    /// Whether clients are to be sent here: it serves, nobody has told it to stop or to pause, and it
+    /// keeps up: neither the oldest wait nor the runtime's delay have passed
+    /// [`StallWatch::unready_after`](crate::StallWatch::unready_after). In a lame duck and a drain it is not.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.phase() == Phase::Serving && !self.0.life.is_paused()
+        self.readiness().is_ready()
+    }
+
+    /// Whether clients are to be sent here, and why not.
+    #[must_use]
+    pub fn readiness(&self) -> Readiness {
+        self.0.life.readiness()
+    }
+
+    /// [`readiness`](Self::readiness) as a value that can be waited for.
+    ///
+    /// # Examples
+    /// ```
+    /// use anteroom::{Incoming, Readiness, Unready};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> std::io::Result<()> {
+    /// let incoming = Incoming::bind("127.0.0.1:0")?;
+    /// let handle = incoming.handle();
+    /// let mut ready = handle.ready();
+    /// ready.until_ready().await;
+    /// handle.pause();
+    /// assert_eq!(ready.changed().await, Readiness::NotReady(Unready::Paused));
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn ready(&self) -> Ready {
+        Ready::new(self.0.life.watch_readiness())
     }
 
     /// Accepts and serves on, and is not [ready](Self::is_ready) any more: for as long as load
@@ -380,6 +419,10 @@ impl Core {
         sum
     }
 
+    pub(crate) fn ledgers(&self) -> Vec<Arc<Ledger>> {
+        self.gate.ports().iter().map(|port| Arc::clone(&port.ledger)).collect()
+    }
+
     pub(crate) fn snapshot(&self) -> Snapshot {
         let phase = self.life.phase();
         let listeners: Vec<_> = self.gate.ports().iter().map(|port| listener(port)).collect();
@@ -391,6 +434,7 @@ impl Core {
         let now = Instant::now();
         Snapshot {
             phase,
+            readiness: self.life.readiness(),
             paused: self.life.is_paused(),
             open: occupancy.open,
             waiting: occupancy.waiting,
@@ -398,6 +442,10 @@ impl Core {
             farewells: occupancy.farewells,
             sources: occupancy.sources,
             oldest_wait: occupancy.oldest.map(|handshake| now.saturating_duration_since(handshake)),
+            stalls: Vec::new(),
+            runtime_delay: Default::default(),
+            runtime_late: None,
+            poll_time: Default::default(),
             lanes: self.gate.lanes(),
             listeners,
             report,

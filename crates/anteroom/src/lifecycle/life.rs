@@ -8,10 +8,11 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::error::{AcceptError, ServeError};
-use crate::observe::{Phase, Report};
+use crate::observe::{Phase, Readiness, Report, Unready};
 
 /// Why a server ends without having been asked.
 #[derive(Clone, Debug)]
@@ -39,6 +40,9 @@ impl Failure {
 pub(crate) struct Life {
     phase: AtomicU8,
     paused: AtomicBool,
+    /// It does not keep up: what the stall watch has found.
+    behind: Mutex<Option<Unready>>,
+    readiness: watch::Sender<Readiness>,
     /// A predecessor still accepts from the same sockets.
     held: AtomicBool,
     /// Another process accepts from the same sockets: they are closed, not drained.
@@ -76,6 +80,8 @@ impl Life {
         Self {
             phase: AtomicU8::new(Phase::Starting as u8),
             paused: AtomicBool::new(false),
+            behind: Mutex::new(None),
+            readiness: watch::Sender::new(Readiness::NotReady(Unready::Starting)),
             held: AtomicBool::new(false),
             handed_over: AtomicBool::new(false),
             #[cfg(all(feature = "handover", target_os = "linux"))]
@@ -100,7 +106,43 @@ impl Life {
 
     /// Moves forward; says whether this call did it.
     pub(crate) fn enter(&self, phase: Phase) -> bool {
-        self.phase.fetch_max(phase as u8, Ordering::AcqRel) < phase as u8
+        let moved = self.phase.fetch_max(phase as u8, Ordering::AcqRel) < phase as u8;
+        self.tell_readiness();
+        moved
+    }
+
+    /// Whether clients are to be sent here.
+    pub(crate) fn readiness(&self) -> Readiness {
+        let unready = match self.phase() {
+            Phase::Serving if self.is_paused() => Unready::Paused,
+            Phase::Serving => match *self.behind.lock().unwrap_or_else(PoisonError::into_inner) {
+                None => return Readiness::Ready,
+                Some(why) => why,
+            },
+            Phase::Starting => Unready::Starting,
+            Phase::LameDuck => Unready::LameDuck,
+            Phase::Draining => Unready::Draining,
+            Phase::Stopped => Unready::Stopped,
+        };
+        Readiness::NotReady(unready)
+    }
+
+    /// It does not keep up, or does again.
+    pub(crate) fn falls_behind(&self, why: Option<Unready>) {
+        *self.behind.lock().unwrap_or_else(PoisonError::into_inner) = why;
+        self.tell_readiness();
+    }
+
+    pub(crate) fn watch_readiness(&self) -> watch::Receiver<Readiness> {
+        self.readiness.subscribe()
+    }
+
+    /// Asked for under the lock of the value: whoever tells last tells the latest.
+    fn tell_readiness(&self) {
+        self.readiness.send_if_modified(|told| {
+            let now = self.readiness();
+            std::mem::replace(told, now) != now
+        });
     }
 
     pub(crate) fn is_paused(&self) -> bool {
@@ -109,12 +151,16 @@ impl Life {
 
     /// Says whether this call changed it.
     pub(crate) fn pause(&self) -> bool {
-        !self.paused.swap(true, Ordering::AcqRel)
+        let changed = !self.paused.swap(true, Ordering::AcqRel);
+        self.tell_readiness();
+        changed
     }
 
     /// Says whether this call changed it.
     pub(crate) fn resume(&self) -> bool {
-        self.paused.swap(false, Ordering::AcqRel)
+        let changed = self.paused.swap(false, Ordering::AcqRel);
+        self.tell_readiness();
+        changed
     }
 
     /// Says whether no other handover is under way.

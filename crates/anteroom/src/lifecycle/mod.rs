@@ -8,10 +8,16 @@ mod error;
 mod estate;
 mod handle;
 mod life;
+#[cfg(feature = "metrics")]
+mod publisher;
+mod ready;
 mod signal;
 
 pub use self::error::{AcceptError, ServeError, StartError};
 pub use self::handle::Handle;
 pub(crate) use self::handle::{Core, Settings};
 pub(crate) use self::life::{Failure, Life};
+#[cfg(feature = "metrics")]
+pub use self::publisher::Publisher;
+pub use self::ready::Ready;
 pub use self::signal::{Exhausted, Stopped};

@@ -8,14 +8,20 @@ mod ledger;
 mod note;
 #[cfg(feature = "metrics")]
 mod publish;
+mod readiness;
 mod report;
 mod snapshot;
 mod speak;
+mod stall;
 mod watch;
 
 pub(crate) use ledger::{Ending, Ledger};
 pub(crate) use note::{Note, Notes};
+#[cfg(feature = "metrics")]
+pub(crate) use publish::Metrics;
+pub use readiness::{Readiness, Unready};
 pub use report::{DeadOnArrival, Deaths, Refused, Report, Served};
 pub(crate) use snapshot::distribution;
 pub use snapshot::{Accepting, Distribution, LaneSnapshot, ListenerSnapshot, Phase, Snapshot};
+pub use stall::{Blame, Blamed, Cost, Doing, Part, Stall, StallCause, Thread};
 pub(crate) use watch::{Subject, start as start_watch};

@@ -19,23 +19,24 @@ use super::snapshot::{LaneSnapshot, ListenerSnapshot, Snapshot};
 use crate::admit::Cause;
 
 /// Where the recorder stands: another one has been told nothing yet.
-type RecorderAddress = *const ();
+type RecorderAddress = usize;
 
-pub(super) struct Publisher {
+#[derive(Debug)]
+pub(crate) struct Metrics {
     recorder: RecorderAddress,
     events_lost: u64,
     listeners: Vec<Published>,
 }
 
-impl Publisher {
-    pub(super) fn new(ledgers: &[Arc<Ledger>]) -> Self {
+impl Metrics {
+    pub(crate) fn new(ledgers: &[Arc<Ledger>]) -> Self {
         let listeners = ledgers.iter().map(|_| Published::nothing()).collect();
         Self { recorder: recorder_address(), events_lost: 0, listeners }
     }
 
     /// Counters as what they have grown by: a second server of this process that has listeners of the
     /// same names adds to them.
-    pub(super) fn publish(&mut self, snapshot: &Snapshot, ledgers: &[Arc<Ledger>]) {
+    pub(crate) fn publish(&mut self, snapshot: &Snapshot, ledgers: &[Arc<Ledger>]) {
         // What was told to nobody, before a recorder was installed, is told to it from the beginning.
         if self.recorder != recorder_address() {
             *self = Self::new(ledgers);
@@ -58,6 +59,7 @@ impl Publisher {
 }
 
 /// What was published of one listener.
+#[derive(Debug)]
 struct Published {
     /// By name, and by the labels beside the listener's.
     counts: HashMap<(&'static str, Labels), u64>,
@@ -162,7 +164,7 @@ fn growth(published: &mut u64, now: u64) -> u64 {
 }
 
 fn recorder_address() -> RecorderAddress {
-    with_recorder(|recorder| ptr::from_ref(recorder).cast())
+    with_recorder(|recorder| ptr::from_ref(recorder).cast::<()>().addr())
 }
 
 fn room(snapshot: &Snapshot) {
@@ -329,7 +331,7 @@ mod tests {
 
     /// A server with one listener.
     struct Told {
-        publisher: Publisher,
+        publisher: Metrics,
         snapshot: Snapshot,
         ledgers: Vec<Arc<Ledger>>,
     }
@@ -356,6 +358,7 @@ mod tests {
             };
             let snapshot = Snapshot {
                 phase: Phase::Serving,
+                readiness: crate::observe::Readiness::Ready,
                 paused: false,
                 open: 0,
                 waiting: 0,
@@ -363,12 +366,16 @@ mod tests {
                 farewells: 0,
                 sources: 0,
                 oldest_wait: None,
+                stalls: Vec::new(),
+                runtime_delay: Default::default(),
+                runtime_late: None,
+                poll_time: Default::default(),
                 lanes: vec![LaneSnapshot::default(); 2],
                 listeners: vec![one],
                 report: Default::default(),
                 events_lost: 0,
             };
-            Self { publisher: Publisher::new(&ledgers), snapshot, ledgers }
+            Self { publisher: Metrics::new(&ledgers), snapshot, ledgers }
         }
 
         fn accepted(&mut self, accepted: u64, to: &Kept) {

@@ -9,7 +9,9 @@ use std::time::Duration;
 use anteroom_listener::{AcceptErrorClass, Address, Backlog, Queue};
 use histogram::AtomicHistogram;
 
+use super::readiness::Readiness;
 use super::report::Report;
+use super::stall::Stall;
 
 /// Where a server stands in its life. It only moves forward.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -91,6 +93,8 @@ impl Accepting {
 pub struct Snapshot {
     /// Where it stands in its life.
     pub phase: Phase,
+    /// Whether clients are to be sent here, and why not.
+    pub readiness: Readiness,
     /// Whether accepting is paused by [`Handle::pause`](crate::Handle::pause).
     pub paused: bool,
     /// Connections handed out and not yet dropped: permits taken.
@@ -110,6 +114,15 @@ pub struct Snapshot {
     /// first byte of one that was silent. Those that stand back because of their source's
     /// [`Share`](crate::Share) are left out. `None` when there is nobody.
     pub oldest_wait: Option<Duration>,
+    /// What keeps clients waiting at the moment, and what did in the last seconds if it can only be told
+    /// afterwards. Empty where [`Config::stall_watch`](crate::Config::stall_watch) is `None`.
+    pub stalls: Vec<Stall>,
+    /// How late the runtime runs what is ready, as measured from outside by tasks of the server.
+    pub runtime_delay: Distribution,
+    /// How long something has been waiting for its turn on the runtime now. `None` when nothing is.
+    pub runtime_late: Option<Duration>,
+    /// How long polls of handlers took.
+    pub poll_time: Distribution,
     /// Each lane, in the order in which they were given: that of the calls of
     /// [`serve`](crate::ServerBuilder::serve), or of the array of
     /// [`start_each`](crate::IncomingBuilder::start_each).
@@ -136,6 +149,9 @@ pub struct LaneSnapshot {
     pub silent: usize,
     /// Whether the newest are served first at the moment; see [`Order::Adaptive`](crate::Order::Adaptive).
     pub newest_first: bool,
+    /// Polls of its handlers, and of its service, that lasted longer than
+    /// [`StallWatch::slow_poll`](crate::StallWatch::slow_poll), since the start.
+    pub slow_polls: u64,
 }
 
 /// One listener at one moment.

@@ -302,6 +302,7 @@ mod tests {
         };
         Snapshot {
             phase: Phase::Serving,
+            readiness: crate::observe::Readiness::Ready,
             paused: false,
             open: 0,
             waiting: 0,
@@ -309,6 +310,10 @@ mod tests {
             farewells: 0,
             sources: 0,
             oldest_wait: None,
+            stalls: Vec::new(),
+            runtime_delay: Default::default(),
+            runtime_late: None,
+            poll_time: Default::default(),
             lanes: Vec::new(),
             listeners: vec![one],
             report: Default::default(),

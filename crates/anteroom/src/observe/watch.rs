@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use super::ledger::Ledger;
 use super::note::{Note, Notes};
 #[cfg(feature = "metrics")]
-use super::publish::Publisher;
+use super::publish::Metrics;
 use super::snapshot::{Phase, Snapshot};
 use super::speak::Speaker;
 
@@ -44,13 +44,13 @@ struct Watch {
     taken: VecDeque<Note>,
     speaker: Speaker,
     #[cfg(feature = "metrics")]
-    publisher: Publisher,
+    publisher: Metrics,
 }
 
 impl Watch {
     fn new(subject: Subject, speaker: Speaker) -> Self {
         #[cfg(feature = "metrics")]
-        let publisher = Publisher::new(&subject.ledgers);
+        let publisher = Metrics::new(&subject.ledgers);
         Self {
             subject,
             taken: VecDeque::new(),
@@ -146,6 +146,7 @@ mod tests {
     fn nothing(phase: Phase) -> Snapshot {
         Snapshot {
             phase,
+            readiness: crate::observe::Readiness::Ready,
             paused: false,
             open: 0,
             waiting: 0,
@@ -153,6 +154,10 @@ mod tests {
             farewells: 0,
             sources: 0,
             oldest_wait: None,
+            stalls: Vec::new(),
+            runtime_delay: Default::default(),
+            runtime_late: None,
+            poll_time: Default::default(),
             lanes: Vec::new(),
             listeners: Vec::new(),
             report: Default::default(),

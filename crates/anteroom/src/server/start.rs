@@ -62,7 +62,7 @@ pub(super) fn start(common: Common, lanes: Vec<Lane>) -> Result<Arc<Core>, Start
     let (watched, lives) = (Arc::clone(&core), Arc::clone(&core));
     start_watch(Subject {
         notes: core.gate.shared_notes(),
-        ledgers: core.gate.ports().iter().map(|port| Arc::clone(&port.ledger)).collect(),
+        ledgers: core.ledgers(),
         phase: Box::new(move || lives.life.phase()),
         snapshot: Box::new(move || watched.snapshot()),
     })
