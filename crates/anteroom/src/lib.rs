@@ -36,6 +36,7 @@ mod server;
 mod signals;
 #[cfg(feature = "simulate")]
 pub mod simulate;
+mod stall;
 /// The steps of a handover, and a hook that tells when one is reached: for tests that stop a process exactly there.
 #[cfg(all(feature = "handover", feature = "test-util", target_os = "linux"))]
 pub mod steps {

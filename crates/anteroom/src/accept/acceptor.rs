@@ -154,6 +154,9 @@ impl Acceptor {
             }
         }
         gate.count_turn();
+        if let Some(board) = &self.core.board {
+            board.stir();
+        }
         self.obey(now);
         self.take_up(now);
         self.round(now);

@@ -2,11 +2,14 @@
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anteroom_listener::PeerAddr;
 
 use crate::admit::Cause;
+use crate::observe::Part;
+use crate::stall::{Board, Work};
 
 /// A connection that asks to be let in.
 #[derive(Debug)]
@@ -40,7 +43,11 @@ type Decide = dyn FnMut(&Candidate<'_>) -> Verdict + Send;
 const SLOW: Duration = Duration::from_micros(100);
 
 /// A user's filter, contained and timed.
-pub(crate) struct Filter(Box<Decide>);
+pub(crate) struct Filter {
+    decide: Box<Decide>,
+    /// Where it is seen that it runs. `None`: nobody looks.
+    board: Option<Arc<Board>>,
+}
 
 /// What came of one call.
 #[derive(Debug, PartialEq, Eq)]
@@ -53,13 +60,24 @@ pub(super) enum Answer {
 
 impl Filter {
     pub(crate) fn new(decide: impl FnMut(&Candidate<'_>) -> Verdict + Send + 'static) -> Self {
-        Self(Box::new(decide))
+        Self { decide: Box::new(decide), board: None }
     }
 
-    pub(super) fn ask(&mut self, candidate: &Candidate<'_>) -> Answer {
+    pub(crate) fn seen_on(&mut self, board: Option<Arc<Board>>) {
+        self.board = board;
+    }
+
+    /// `listener` is the number of the one that it came from.
+    pub(super) fn ask(&mut self, candidate: &Candidate<'_>, listener: usize) -> Answer {
         let asked = Instant::now();
-        let verdict = catch_unwind(AssertUnwindSafe(|| (self.0)(candidate)));
+        if let Some(board) = &self.board {
+            board.enter(Work { part: Part::Filter, of: listener, key: 0, span: 0 }, asked);
+        }
+        let verdict = catch_unwind(AssertUnwindSafe(|| (self.decide)(candidate)));
         let took = asked.elapsed();
+        if let Some(board) = &self.board {
+            board.leave();
+        }
         match verdict {
             Err(_) => Answer::Panicked,
             Ok(verdict) if took > SLOW => Answer::Late(verdict, took),

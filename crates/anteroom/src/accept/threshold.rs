@@ -70,7 +70,7 @@ impl<'a> Threshold<'a> {
 
 /// The cause for which the filter refuses, if it does.
 fn ask(filter: &mut Filter, candidate: &Candidate<'_>, listener: usize, gate: &Gate) -> Option<Cause> {
-    let verdict = match filter.ask(candidate) {
+    let verdict = match filter.ask(candidate, listener) {
         Answer::Verdict(verdict) => verdict,
         Answer::Late(verdict, took) => {
             gate.notes().leave(Note::FilterSlow { listener, took });

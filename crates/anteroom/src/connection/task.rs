@@ -10,6 +10,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use pin_project_lite::pin_project;
 use tokio::runtime;
@@ -17,8 +18,9 @@ use tracing::{Span, debug, error};
 
 use super::info::Info;
 use super::permit::Refusing;
-use crate::gate::{Gate, OpenKey, Wire};
-use crate::observe::Ending;
+use crate::gate::{Gate, OpenKey, OpenTask, Wire};
+use crate::observe::{Ending, Part};
+use crate::stall::{Board, Work};
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -44,6 +46,8 @@ type OnEnd = dyn Fn(&Info, &End) + Send + Sync;
 pub(crate) struct Hooks {
     pub(crate) make_span: Option<Box<MakeSpan>>,
     pub(crate) on_end: Option<Box<OnEnd>>,
+    /// Where it is seen which handler runs on which thread. `None`: nobody looks.
+    pub(crate) board: Option<Arc<Board>>,
 }
 
 impl fmt::Debug for Hooks {
@@ -75,22 +79,48 @@ pub(crate) struct Handling {
     verdict: Arc<Refusing>,
     hooks: Arc<Hooks>,
     span: Span,
+    /// What is on the board while the handler is polled.
+    work: Work,
     told: bool,
 }
 
 impl Handling {
-    pub(crate) fn new(connection: &super::Connection, hooks: &Arc<Hooks>) -> Self {
+    pub(crate) fn new(connection: &super::Connection, lane: usize, hooks: &Arc<Hooks>) -> Self {
         let place = connection.place();
         let info = connection.info().clone();
+        let span = hooks.span(&info);
+        let id = span.id().map_or(0, |id| id.into_u64());
         Self {
             gate: Arc::clone(&place.gate),
             key: place.key,
             verdict: Arc::clone(&place.verdict),
-            span: hooks.span(&info),
+            work: Work { part: Part::Handler, of: lane, key: place.key.to_bits(), span: id },
+            span,
             hooks: Arc::clone(hooks),
             info,
             told: false,
         }
+    }
+
+    /// What is on the board while the service is being called.
+    pub(crate) fn call(&self) -> Work {
+        Work { part: Part::Call, ..self.work }
+    }
+
+    /// Runs one poll of the handler, for everybody to see which it is and since when.
+    fn watched<T>(&mut self, poll: impl FnOnce(&mut Self) -> T) -> T {
+        let Some(entered) = self.hooks.board.as_ref().map(|board| {
+            let now = Instant::now();
+            board.enter(self.work, now);
+            now
+        }) else {
+            return poll(self);
+        };
+        let polled = poll(self);
+        if let Some(board) = &self.hooks.board {
+            board.leave_handler(self.work.of, entered.elapsed());
+        }
+        polled
     }
 
     /// Runs user code inside the span; a panic is an end.
@@ -154,27 +184,37 @@ where
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let mut this = self.project();
-        let Some(future) = this.future.as_mut().as_pin_mut() else { return Poll::Ready(()) };
-        let end = match this.handling.contain(|| future.poll(cx).map_err(Into::<BoxError>::into)) {
-            Some(Poll::Pending) => return Poll::Pending,
-            Some(Poll::Ready(Ok(()))) => Some(End::Done),
-            Some(Poll::Ready(Err(error))) => Some(End::Failed(error)),
-            None => None,
-        };
-        // What the future still holds may panic when it is dropped.
-        this.handling.contain(|| this.future.set(None));
-        if let Some(end) = end {
-            if let End::Failed(error) = &end {
-                // Its words are the user's code.
-                this.handling.contain(|| {
-                    debug!(target: "anteroom::failed", error = %Chain(&**error), "the connection failed");
-                });
-            }
-            this.handling.tell(&end);
-        }
-        Poll::Ready(())
+        let this = self.project();
+        let future = this.future;
+        this.handling.watched(|handling| run(future, handling, cx))
     }
+}
+
+/// One poll of the handler, its end included.
+fn run<F, E>(mut future: Pin<&mut Option<F>>, handling: &mut Handling, cx: &mut Context<'_>) -> Poll<()>
+where
+    F: Future<Output = Result<(), E>>,
+    E: Into<BoxError>,
+{
+    let Some(polled) = future.as_mut().as_pin_mut() else { return Poll::Ready(()) };
+    let end = match handling.contain(|| polled.poll(cx).map_err(Into::<BoxError>::into)) {
+        Some(Poll::Pending) => return Poll::Pending,
+        Some(Poll::Ready(Ok(()))) => Some(End::Done),
+        Some(Poll::Ready(Err(error))) => Some(End::Failed(error)),
+        None => None,
+    };
+    // What the future still holds may panic when it is dropped.
+    handling.contain(|| future.set(None));
+    if let Some(end) = end {
+        if let End::Failed(error) = &end {
+            // Its words are the user's code.
+            handling.contain(|| {
+                debug!(target: "anteroom::failed", error = %Chain(&**error), "the connection failed");
+            });
+        }
+        handling.tell(&end);
+    }
+    Poll::Ready(())
 }
 
 /// Runs the handler's future on `runtime`, and lets the gate know how to cut it.
@@ -185,8 +225,9 @@ where
 {
     let gate = Arc::clone(&handling.gate);
     let key = handling.key;
+    let span = handling.span.metadata().filter(|_| !handling.span.is_disabled()).map(|span| span.name());
     let task = runtime.spawn(Task { future: Some(future), handling });
-    gate.attach(key, wire, Some(task.abort_handle()));
+    gate.attach(key, wire, Some(OpenTask { abort: task.abort_handle(), span }));
 }
 
 /// An error with its sources on one line.

@@ -3,6 +3,7 @@
 //! Owns the taker's waker. Never takes anybody itself.
 
 use std::task::Waker;
+use std::time::Instant;
 
 /// What somebody who asked for a connection is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,7 +15,7 @@ pub(crate) enum Doorstep {
 
 /// What a taker sleeps on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Asleep {
+pub(crate) enum Asleep {
     /// Nobody waits.
     Arrival,
     /// Somebody waits, and every place is taken.
@@ -39,6 +40,11 @@ pub(super) struct Door {
     traffic: Traffic,
     /// The service has said that it may be ready; kept until a taker hears it.
     rung: bool,
+    /// The taker comes when it is woken, as soon as the runtime lets it: how long it takes tells of the
+    /// runtime. The taker of an `Incoming` may have other things to do.
+    is_prompt: bool,
+    /// When it was woken, if it has not come yet.
+    summoned: Option<Instant>,
 }
 
 impl Door {
@@ -52,9 +58,27 @@ impl Door {
         }
     }
 
-    /// The waker of the taker, if that is what it sleeps on.
-    pub(super) fn wake_from(&mut self, on: Asleep) -> Option<Waker> {
-        self.taker.take_if(|(_, asleep)| *asleep == on).map(|(waker, _)| waker)
+    /// The waker of the taker, if that is what it sleeps on: it is summoned.
+    pub(super) fn wake_from(&mut self, on: Asleep, now: Instant) -> Option<Waker> {
+        let waker = self.taker.take_if(|(_, asleep)| *asleep == on).map(|(waker, _)| waker)?;
+        self.summoned = self.is_prompt.then_some(now);
+        Some(waker)
+    }
+
+    /// The taker comes, and always comes when it is woken. When it was, if it was.
+    pub(super) fn comes_promptly(&mut self) -> Option<Instant> {
+        self.is_prompt = true;
+        self.summoned.take()
+    }
+
+    /// When the taker was woken, if it has not come yet.
+    pub(super) fn summoned(&self) -> Option<Instant> {
+        self.summoned
+    }
+
+    /// What the taker sleeps on. `None`: it is awake, or there is none.
+    pub(super) fn asleep(&self) -> Option<Asleep> {
+        self.taker.as_ref().map(|(_, asleep)| *asleep)
     }
 
     pub(super) fn sleeps_on(&self, on: Asleep) -> bool {
@@ -74,10 +98,10 @@ impl Door {
     }
 
     /// The waker of a taker that sleeps on its service, if the service has rung.
-    pub(super) fn answer(&mut self) -> Option<Waker> {
+    pub(super) fn answer(&mut self, now: Instant) -> Option<Waker> {
         if self.rung && self.sleeps_on(Asleep::Service) {
             self.rung = false;
-            return self.wake_from(Asleep::Service);
+            return self.wake_from(Asleep::Service, now);
         }
         None
     }

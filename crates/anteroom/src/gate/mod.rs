@@ -8,6 +8,7 @@
 mod arrivals;
 mod door;
 mod farewell;
+mod look;
 mod open;
 mod passage;
 mod port;
@@ -20,13 +21,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use anteroom_listener::{PeerAddr, Poller, Stream};
+use histogram::AtomicHistogram;
 
 use self::door::Door;
-pub(crate) use self::door::Doorstep;
+pub(crate) use self::door::{Asleep, Doorstep};
 use self::farewell::Farewells;
+pub(crate) use self::look::{Doorway, Pace};
 pub use self::open::Gone;
 use self::open::Open;
-pub(crate) use self::open::{CountedBy, OpenKey, Wire};
+pub(crate) use self::open::{CountedBy, OpenKey, Task as OpenTask, Whose, Wire};
 #[cfg(all(feature = "handover", target_os = "linux"))]
 pub(crate) use self::passage::From;
 use self::passage::Passage;
@@ -35,7 +38,7 @@ pub(crate) use self::port::Port;
 pub(crate) use self::takers::LOOK_AGAIN_AFTER;
 use crate::admit::{Access, Age, Arena, Judge, LaneRules, Room, Rules, Voice};
 use crate::config::{AcceptOn, Config, Farewell, Refusal};
-use crate::observe::{LaneSnapshot, Notes};
+use crate::observe::{LaneSnapshot, Notes, microseconds};
 
 /// A connection may wait this long before anybody watches for its hang-up: most are taken at once,
 /// and watching costs two system calls.
@@ -62,6 +65,8 @@ pub(crate) struct HandOver {
     pub(crate) parked: Parked,
     pub(crate) key: OpenKey,
     pub(crate) room_wait: Duration,
+    /// When it was taken.
+    pub(crate) at: Instant,
 }
 
 /// What an arrival comes with from the acceptor.
@@ -95,6 +100,16 @@ pub(crate) struct Gate {
     abandoned: AtomicBool,
     /// Turns of the acceptor: it lives as long as they grow when it is woken.
     turns: AtomicU64,
+    delays: Delays,
+}
+
+/// How long takers waited for their turn on the runtime.
+#[derive(Debug)]
+struct Delays {
+    /// In microseconds.
+    histogram: AtomicHistogram,
+    /// How often a taker was woken from outside the runtime and came.
+    summons: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -179,6 +194,7 @@ impl Gate {
             holding_back: AtomicBool::new(false),
             abandoned: AtomicBool::new(false),
             turns: AtomicU64::new(0),
+            delays: Delays { histogram: microseconds(), summons: AtomicU64::new(0) },
         }
     }
 
@@ -208,6 +224,11 @@ impl Gate {
 
     pub(crate) fn count_turn(&self) {
         self.turns.fetch_add(1, Ordering::Release);
+    }
+
+    /// How late the runtime ran what the server had woken or asked.
+    pub(crate) fn delays(&self) -> &AtomicHistogram {
+        &self.delays.histogram
     }
 
     /// How many turns the acceptor has done.

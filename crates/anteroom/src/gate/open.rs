@@ -7,9 +7,9 @@ use std::fmt;
 use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Waker};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use anteroom_listener::HungUp;
+use anteroom_listener::{HungUp, PeerAddr};
 use tokio::task::AbortHandle;
 
 use crate::admit::{Place, Token};
@@ -18,6 +18,13 @@ use crate::admit::{Place, Token};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct OpenKey(pub(super) Token);
 
+impl OpenKey {
+    /// Never 0.
+    pub(crate) fn to_bits(self) -> u64 {
+        self.0.to_bits()
+    }
+}
+
 /// The socket of an open connection, as far as the register needs it.
 pub(crate) trait Wire: fmt::Debug + Send + Sync {
     /// `None` for a connection without a descriptor.
@@ -25,6 +32,14 @@ pub(crate) trait Wire: fmt::Debug + Send + Sync {
 
     /// Whether a read has come back since it was handed out.
     fn is_heard(&self) -> bool;
+}
+
+/// The task of a connection.
+#[derive(Debug)]
+pub(crate) struct Task {
+    pub(crate) abort: AbortHandle,
+    /// The name of the span in which it runs, if anybody listens.
+    pub(crate) span: Option<&'static str>,
 }
 
 /// Whose end is the end of the connection in the accounts.
@@ -53,9 +68,19 @@ pub enum Gone {
 #[derive(Debug)]
 pub(super) struct OnItsWay;
 
+/// Who an open connection is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Whose {
+    pub(crate) id: u64,
+    pub(crate) port: usize,
+    pub(crate) peer: PeerAddr,
+    /// The name of the span of its handler, if anybody listens.
+    pub(crate) span: Option<&'static str>,
+}
+
 #[derive(Debug)]
 pub(super) struct Open {
-    pub(super) port: usize,
+    pub(super) whose: Whose,
     pub(super) place: Place,
     pub(super) since: Instant,
     pub(super) counted_by: CountedBy,
@@ -63,6 +88,8 @@ pub(super) struct Open {
     held: bool,
     /// The task has not ended.
     runs: bool,
+    /// When it was first found that nothing of the connection is left but the permit.
+    outlived: Option<Instant>,
     /// It was ended by the server: whoever holds it and notices has not ended it.
     cut: bool,
     task: Option<AbortHandle>,
@@ -75,14 +102,15 @@ pub(super) struct Open {
 }
 
 impl Open {
-    pub(super) fn new(port: usize, place: Place, counted_by: CountedBy, since: Instant) -> Self {
+    pub(super) fn new(whose: Whose, place: Place, counted_by: CountedBy, since: Instant) -> Self {
         Self {
-            port,
+            whose,
             place,
             since,
             counted_by,
             held: true,
             runs: counted_by == CountedBy::Task,
+            outlived: None,
             cut: false,
             task: None,
             wire: None,
@@ -93,9 +121,35 @@ impl Open {
         }
     }
 
-    pub(super) fn attach(&mut self, wire: Weak<dyn Wire>, task: Option<AbortHandle>) {
+    pub(super) fn attach(&mut self, wire: Weak<dyn Wire>, task: Option<Task>) {
         self.wire = Some(wire);
-        self.task = task;
+        if let Some(Task { abort, span }) = task {
+            self.task = Some(abort);
+            self.whose.span = span;
+        }
+    }
+
+    /// How long the permit has been known to be held beyond the end of its connection: its task has come
+    /// back, and its socket is closed or its peer gone. `None`: it is not.
+    pub(super) fn leaked_for(&mut self, now: Instant) -> Option<Duration> {
+        let is_closed = self.wire.as_ref().is_some_and(|wire| wire.strong_count() == 0);
+        let is_left = self.counted_by == CountedBy::Task && self.gone.is_some();
+        if !self.held || self.runs || !(is_closed || is_left) {
+            return None;
+        }
+        let since = *self.outlived.get_or_insert(now);
+        Some(now.saturating_duration_since(since))
+    }
+
+    /// The socket of one that has outlived its task, if nobody watches yet whether its peer leaves. To be
+    /// dropped outside the lock.
+    pub(super) fn to_be_watched(&mut self) -> Option<Arc<dyn Wire>> {
+        if self.counted_by == CountedBy::Permit || self.runs || !self.held || self.watched {
+            return None;
+        }
+        let wire = self.wire.as_ref()?.upgrade()?;
+        self.watched = true;
+        Some(wire)
     }
 
     pub(super) fn is_held(&self) -> bool {

@@ -8,10 +8,11 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use anteroom_listener::{HungUp, PeerAddr};
-use tokio::task::AbortHandle;
 
 use super::door::{Asleep, Door};
-use super::open::{CountedBy, Cut, Gone, Open, OpenKey, Wire};
+#[cfg(feature = "test-util")]
+use super::open::Whose;
+use super::open::{CountedBy, Cut, Gone, Open, OpenKey, Task, Wire};
 use super::{Gate, State};
 use crate::admit::{Cause, Token};
 use crate::observe::{Ending, Ledger, Note};
@@ -28,13 +29,13 @@ impl State {
 
 impl Gate {
     /// The connection under `key` has its socket, and its task when it has one.
-    pub(crate) fn attach(&self, key: OpenKey, wire: Weak<dyn Wire>, task: Option<AbortHandle>) {
+    pub(crate) fn attach(&self, key: OpenKey, wire: Weak<dyn Wire>, task: Option<Task>) {
         let late = {
             let mut state = self.lock();
             match state.open.get_mut(key.0) {
                 Some(open) if !open.was_cut() => return open.attach(wire, task),
                 // Everybody else was cut while `call` still ran, or this one has ended already.
-                _ => Cut::new(wire, task),
+                _ => Cut::new(wire, task.map(|task| task.abort)),
             }
         };
         late.act();
@@ -51,7 +52,7 @@ impl Gate {
         if entry.counted_by == CountedBy::Permit {
             // Its taker may have noticed and dropped it, which is no end of its own.
             let ending = if entry.was_cut() { Ending::Cut } else { ending };
-            self.count(entry.port, ending, now - entry.since);
+            self.count(entry.whose.port, ending, now - entry.since);
         }
         if entry.is_over() {
             open.remove(key.0);
@@ -69,7 +70,7 @@ impl Gate {
         let mut state = self.lock();
         let Some(entry) = state.open.get_mut(key.0).filter(|entry| entry.runs()) else { return };
         entry.end_task();
-        self.count(entry.port, ending, now - entry.since);
+        self.count(entry.whose.port, ending, now - entry.since);
         if entry.is_over() {
             state.open.remove(key.0);
         }
@@ -92,7 +93,7 @@ impl Gate {
         let now = Instant::now();
         let mut state = self.lock();
         let entry = state.open.remove(key.0)?;
-        if let Some(port) = self.ports.get(entry.port) {
+        if let Some(port) = self.ports.get(entry.whose.port) {
             count(&port.ledger);
         }
         if entry.is_held() {
@@ -103,7 +104,7 @@ impl Gate {
         drop(state);
         self.offer_place(wanted);
         self.tell_the_end();
-        Some((entry.port, entry.since))
+        Some((entry.whose.port, entry.since))
     }
 
     /// A place is free, and wanted or not.
@@ -136,7 +137,7 @@ impl Gate {
             }
             state.running -= usize::from(entry.runs());
             if entry.runs() || (entry.is_held() && entry.counted_by == CountedBy::Permit) {
-                self.count(entry.port, Ending::Cut, entry.since.elapsed());
+                self.count(entry.whose.port, Ending::Cut, entry.since.elapsed());
             }
             wakers.append(&mut entry.release());
         }
@@ -186,7 +187,7 @@ impl Gate {
 
     /// A handler has refused the connection that it was given.
     pub(crate) fn note_refusal(&self, key: OpenKey, peer: PeerAddr, cause: Cause) {
-        let known = self.lock().open.get_mut(key.0).map(|open| (open.port, open.since));
+        let known = self.lock().open.get_mut(key.0).map(|open| (open.whose.port, open.since));
         if let Some((listener, since)) = known {
             self.notes.leave_detail(Note::Refused { listener, cause, peer, age: since.elapsed() });
         }
@@ -197,7 +198,9 @@ impl Gate {
     pub(crate) fn pretend_open(&self) -> OpenKey {
         let mut state = self.lock();
         let place = state.room.occupy(0);
-        state.register(Open::new(0, place, CountedBy::Permit, Instant::now()))
+        let peer = PeerAddr::Tcp(([127, 0, 0, 1], 1).into());
+        let whose = Whose { id: 0, port: 0, peer, span: None };
+        state.register(Open::new(whose, place, CountedBy::Permit, Instant::now()))
     }
 
     /// For tests without sockets: the peer has gone.

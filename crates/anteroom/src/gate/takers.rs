@@ -7,19 +7,33 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use super::door::{Asleep, Door, Doorstep};
-use super::open::Open;
+use super::open::{Open, Whose};
 use super::{AT_ONCE, CountedBy, Gate, HandOver, State};
 use crate::admit::{Cause, Stage, Take, Turn};
+use crate::observe::record;
 
 /// One that has waited longer than this is looked at once more when it is taken.
 pub(crate) const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(1);
 
 impl Gate {
     /// Ready when somebody can be taken from `lane`, or when its end has come.
-    pub(crate) fn poll_someone(&self, lane: usize, cx: &mut Context<'_>) -> Poll<Doorstep> {
+    ///
+    /// A taker that does nothing but take says when its turn on the runtime came: how long that took since it
+    /// was woken is a sample of the runtime's delay.
+    pub(crate) fn poll_someone(
+        &self,
+        lane: usize,
+        turn_came: Option<Instant>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Doorstep> {
         let mut state = self.lock();
         let State { room, doors, .. } = &mut *state;
         let Some(door) = doors.get_mut(lane) else { return Poll::Ready(Doorstep::End) };
+        let waited = turn_came.and_then(|now| Some(now.saturating_duration_since(door.comes_promptly()?)));
+        if let Some(waited) = waited {
+            self.delays.summons.fetch_add(1, Ordering::Relaxed);
+            record(&self.delays.histogram, waited);
+        }
         let turn = room.turn(lane);
         if turn == Turn::Now || (turn != Turn::NotYet && turn.has_come(Instant::now())) {
             return Poll::Ready(Doorstep::Someone);
@@ -65,7 +79,8 @@ impl Gate {
                 }
                 Take::Empty | Take::NoPlace => return None,
             };
-            let key = state.register(Open::new(parked.port, place, counted_by, now));
+            let whose = Whose { id: parked.id, port: parked.port, peer: parked.peer, span: None };
+            let key = state.register(Open::new(whose, place, counted_by, now));
             drop(state);
             let room_wait = now.saturating_duration_since(parked.age.accepted);
             if is_watched {
@@ -85,7 +100,7 @@ impl Gate {
             }
             self.tell_the_end();
             self.tell_room();
-            return Some(HandOver { parked, key, room_wait });
+            return Some(HandOver { parked, key, room_wait, at: now });
         }
     }
 

@@ -8,7 +8,7 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::handle::Core;
+use super::core::Core;
 use super::life::Failure;
 use crate::admit::Age;
 use crate::gate::{From, Parked, Port};

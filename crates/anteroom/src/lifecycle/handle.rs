@@ -2,24 +2,22 @@
 
 use std::fmt;
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use anteroom_listener::{Backlog, BindError, Census};
 
+use super::core::Core;
 #[cfg(all(feature = "handover", target_os = "linux"))]
-use super::estate::{New, Old};
-use super::life::{Failure, Life};
+use super::estate::Old;
 #[cfg(feature = "metrics")]
 use super::publisher::Publisher;
 use super::ready::Ready;
 use super::signal::{Exhausted, Stopped};
-use crate::admit::LaneRules;
 use crate::config::{Config, ConfigError};
 use crate::connection::Draining;
-use crate::gate::{Gate, Policy, Port};
-use crate::observe::{Ledger, ListenerSnapshot, Note, Phase, Readiness, Report, Snapshot, distribution};
+use crate::gate::Port;
+use crate::observe::{Note, Phase, Readiness, Snapshot};
 
 /// A running server seen from outside.
 ///
@@ -27,44 +25,6 @@ use crate::observe::{Ledger, ListenerSnapshot, Note, Phase, Readiness, Report, S
 /// keeps it alive; it holds the counts, and an epoll set and an eventfd, until the last one is gone.
 #[derive(Clone)]
 pub struct Handle(pub(crate) Arc<Core>);
-
-/// What acceptor, dispatchers, handles and the watch share.
-#[derive(Debug)]
-pub(crate) struct Core {
-    pub(crate) gate: Arc<Gate>,
-    pub(crate) life: Arc<Life>,
-    pub(crate) settings: Settings,
-}
-
-/// The settings in force.
-#[derive(Debug)]
-pub(crate) struct Settings {
-    config: RwLock<Arc<Config>>,
-    /// Held while somebody changes them, so that no change overwrites another.
-    changing: Mutex<()>,
-    /// How often they have been changed.
-    changes: AtomicU64,
-    lanes: Vec<LaneRules>,
-    /// What the descriptor budget came to at the start.
-    pub(crate) sockets: Option<usize>,
-}
-
-impl Settings {
-    pub(crate) fn new(config: Config, lanes: Vec<LaneRules>, sockets: Option<usize>) -> Self {
-        let config = RwLock::new(Arc::new(config));
-        Self { config, changing: Mutex::new(()), changes: AtomicU64::new(0), lanes, sockets }
-    }
-
-    /// The settings, if they have been changed since the acceptor saw them.
-    pub(crate) fn newer_than(&self, seen: &mut u64) -> Option<Arc<Config>> {
-        let changes = self.changes.load(Ordering::Acquire);
-        (std::mem::replace(seen, changes) != changes).then(|| self.current())
-    }
-
-    fn current(&self) -> Arc<Config> {
-        Arc::clone(&self.config.read().unwrap_or_else(PoisonError::into_inner))
-    }
-}
 
 impl Handle {
     /// The server at this moment, its accept queues read from the kernel by this call. Works while
@@ -317,160 +277,5 @@ impl Handle {
 impl fmt::Debug for Handle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Handle").field("phase", &self.phase()).finish_non_exhaustive()
-    }
-}
-
-impl Core {
-    pub(crate) fn config(&self) -> Arc<Config> {
-        self.settings.current()
-    }
-
-    fn reconfigure(&self, change: impl FnOnce(&mut Config)) -> Result<(), ConfigError> {
-        let _one_at_a_time = self.settings.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        let current = self.config();
-        let mut next = (*current).clone();
-        change(&mut next);
-        current.check_change(&next, &self.settings.lanes)?;
-        let sockets = self.settings.sockets;
-        let (rules, policy) = (next.rules(sockets), Policy::of(&next, sockets));
-        *self.settings.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(next);
-        self.settings.changes.fetch_add(1, Ordering::Release);
-        self.gate.reconfigure(rules, policy);
-        Ok(())
-    }
-
-    /// How many turns the acceptor has done: who wakes it and sees this grow knows that it is alive.
-    #[cfg(feature = "systemd")]
-    pub(crate) fn acceptor_turns(&self) -> u64 {
-        self.gate.turns()
-    }
-
-    pub(crate) fn drain(&self, within: Duration) {
-        let began = self.life.drain(within);
-        self.drain_began(began);
-    }
-
-    pub(crate) fn lame_duck(&self, within: Option<Duration>) {
-        if self.life.lame_duck(within) {
-            self.gate.notes().leave(Note::Phase(Phase::LameDuck));
-        }
-        // It keeps the time.
-        self.gate.wake_acceptor();
-    }
-
-    pub(crate) fn shut_down(&self) {
-        if self.life.phase() >= Phase::Draining {
-            return;
-        }
-        match self.config().lame_duck {
-            Duration::ZERO => self.drain(self.config().drain_within),
-            within => self.lame_duck(Some(within)),
-        }
-    }
-
-    pub(crate) fn cut_short(&self) {
-        match self.life.phase() {
-            Phase::Draining | Phase::Stopped => self.drain(Duration::ZERO),
-            _ => self.drain(self.config().drain_within),
-        }
-    }
-
-    /// The server was dropped: a drain, with its own time unless one was given.
-    pub(crate) fn let_go(&self) {
-        let began = self.life.wind_down(Some(self.config().drain_within));
-        self.drain_began(began);
-    }
-
-    /// Nobody takes any more: the listeners are closed, and whoever was taken may take as long as they
-    /// like.
-    pub(crate) fn wind_down(&self) {
-        let began = self.life.wind_down(None);
-        self.drain_began(began);
-    }
-
-    /// Drains because of `failure`.
-    pub(crate) fn fail(&self, failure: Failure) {
-        let began = self.life.fail(failure, self.config().drain_within);
-        self.drain_began(began);
-    }
-
-    /// Begins to accept when the predecessor says so, and takes up who waits there.
-    #[cfg(all(feature = "handover", target_os = "linux"))]
-    pub(crate) fn succeed(self: &Arc<Self>, predecessor: crate::handover::Predecessor) {
-        let heir = New::of(Arc::clone(self));
-        if let Err(error) = crate::handover::succeed(predecessor, Box::new(heir.clone()), None) {
-            heir.give_up(Arc::new(error));
-        }
-    }
-
-    fn drain_began(&self, began: bool) {
-        if began {
-            self.gate.notes().leave(Note::Phase(Phase::Draining));
-        }
-        self.gate.expect_the_end();
-        self.gate.wake_acceptor();
-    }
-
-    pub(crate) fn report(&self) -> Report {
-        let mut sum = Report::default();
-        for port in self.gate.ports() {
-            sum += port.ledger.report();
-        }
-        sum
-    }
-
-    pub(crate) fn ledgers(&self) -> Vec<Arc<Ledger>> {
-        self.gate.ports().iter().map(|port| Arc::clone(&port.ledger)).collect()
-    }
-
-    pub(crate) fn snapshot(&self) -> Snapshot {
-        let phase = self.life.phase();
-        let listeners: Vec<_> = self.gate.ports().iter().map(|port| listener(port)).collect();
-        let mut report = Report::default();
-        for listener in &listeners {
-            report += listener.report.clone();
-        }
-        let occupancy = self.gate.occupancy();
-        let now = Instant::now();
-        Snapshot {
-            phase,
-            readiness: self.life.readiness(),
-            paused: self.life.is_paused(),
-            open: occupancy.open,
-            waiting: occupancy.waiting,
-            silent: occupancy.silent,
-            farewells: occupancy.farewells,
-            sources: occupancy.sources,
-            oldest_wait: occupancy.oldest.map(|handshake| now.saturating_duration_since(handshake)),
-            stalls: Vec::new(),
-            runtime_delay: Default::default(),
-            runtime_late: None,
-            poll_time: Default::default(),
-            lanes: self.gate.lanes(),
-            listeners,
-            report,
-            events_lost: self.gate.notes().lost(),
-        }
-    }
-}
-
-fn listener(port: &Port) -> ListenerSnapshot {
-    let ledger = &port.ledger;
-    let under_way = ledger.under_way();
-    ListenerSnapshot {
-        name: port.name.to_string(),
-        address: (*port.address).clone(),
-        accepting: port.accepting(),
-        backlog: port.backlog(),
-        queue: port.queue(),
-        fenced: port.fenced(),
-        report: ledger.report(),
-        handed_out: ledger.handed_out_so_far(),
-        waiting: under_way.waiting,
-        open: under_way.open,
-        accept_errors: ledger.errors().collect(),
-        kernel_wait: distribution(&ledger.kernel_wait),
-        room_wait: distribution(&ledger.room_wait),
-        handler_time: distribution(&ledger.handler_time),
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::handle::Core;
+use super::core::Core;
 use crate::observe::Metrics;
 
 /// Publishes one server into the recorder of the moment: that of [`metrics::with_local_recorder`], or the

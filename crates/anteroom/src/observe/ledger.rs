@@ -132,6 +132,10 @@ impl Ledger {
         all.filter(|(class, _)| !matches!(class, AcceptErrorClass::Empty | AcceptErrorClass::Interrupted))
     }
 
+    pub(crate) fn refused_so_far(&self, cause: Cause) -> u64 {
+        self.refused.get(cause.index()).map_or(0, |refused| refused.load(Relaxed))
+    }
+
     pub(crate) fn handed_out_so_far(&self) -> u64 {
         self.handed_out.load(Relaxed)
     }
@@ -197,7 +201,7 @@ impl Ledger {
 }
 
 /// Buckets of 3 % width up to 2^42 µs, which is 50 days.
-fn microseconds() -> AtomicHistogram {
+pub(crate) fn microseconds() -> AtomicHistogram {
     let config = histogram::Config::new(5, 42);
     #[expect(clippy::expect_used, reason = "the two constants are valid, a test makes one")]
     AtomicHistogram::with_config(&config.expect("5 bits below 42"))

@@ -15,7 +15,7 @@ mod speak;
 mod stall;
 mod watch;
 
-pub(crate) use ledger::{Ending, Ledger};
+pub(crate) use ledger::{Ending, Ledger, microseconds, record};
 pub(crate) use note::{Note, Notes};
 #[cfg(feature = "metrics")]
 pub(crate) use publish::Metrics;

@@ -14,7 +14,9 @@ use anteroom_listener::{AcceptErrorClass, Address, Backlog, PeerAddr};
 
 use tracing::level_filters::LevelFilter;
 
+use super::readiness::Unready;
 use super::snapshot::Phase;
+use super::stall::Stall;
 use crate::admit::{Cause, Death, Stage};
 
 /// Something that happened on the acceptor and that people may want to read.
@@ -91,6 +93,14 @@ pub(crate) enum Note {
     HandoverFailed {
         error: String,
     },
+    /// Clients are being kept waiting.
+    Stall(Box<Stall>),
+    StallOver {
+        cause: &'static str,
+        lasted: Duration,
+    },
+    /// It keeps up again (`None`), or does not.
+    KeepsUp(Option<Unready>),
     Phase(Phase),
     Paused,
     Resumed,

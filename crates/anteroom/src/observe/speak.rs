@@ -10,6 +10,7 @@ use tracing::{debug, error, info, warn};
 
 use super::note::Note;
 use super::snapshot::{Accepting, ListenerSnapshot, Snapshot};
+use super::stall::{Cost, Stall, StallCause};
 use crate::admit::Cause;
 
 /// At most one warning of a kind in this time; those between are counted into the next.
@@ -130,6 +131,14 @@ impl Speaker {
             Note::HandoverFailed { error } => {
                 error!(target: "anteroom::handover_failed", error, "the handover failed; the old server serves on");
             }
+            Note::Stall(stall) => stalled(&stall),
+            Note::StallOver { cause, lasted } => {
+                info!(target: "anteroom::stall_over", cause, ?lasted, "the stall is over");
+            }
+            Note::KeepsUp(Some(why)) => {
+                warn!(target: "anteroom::readiness", ready = false, why = why.label(), "not ready: the server does not keep up");
+            }
+            Note::KeepsUp(None) => info!(target: "anteroom::readiness", ready = true, "ready again"),
             Note::Phase(phase) => info!(target: "anteroom::phase", phase = phase.label(), "phase"),
             Note::Paused => info!(target: "anteroom::paused", "accepting is paused; the kernel queues"),
             Note::Resumed => info!(target: "anteroom::resumed", "accepting goes on"),
@@ -223,6 +232,25 @@ impl Speaker {
         }
         rate.last = Some(now);
         Some(std::mem::take(&mut rate.held_back))
+    }
+}
+
+/// One event for the stall, and one in the span of each connection that is to blame.
+fn stalled(stall: &Stall) {
+    let Stall { cause, lasted, cost } = stall;
+    let Cost { waiting, oldest_wait, queued, open } = *cost;
+    warn!(target: "anteroom::stall", cause = cause.label(), ?lasted, waiting, ?oldest_wait, queued, open,
+        advice = cause.advice(), "{cause}");
+    let StallCause::Held { by } = cause else { return };
+    for blame in by {
+        let thread = &blame.thread;
+        let connection = blame.connection.as_ref();
+        let span = connection.and_then(|connection| connection.span_id.clone());
+        warn!(target: "anteroom::blame", parent: span, part = blame.part.label(), listener = blame.listeners.first(),
+            connection = connection.map(|connection| connection.id),
+            peer = connection.map(|connection| tracing::field::display(connection.peer)),
+            thread = thread.name, thread_id = thread.id, lasted = ?blame.lasted, doing = %blame.doing,
+            "user code holds a thread");
     }
 }
 

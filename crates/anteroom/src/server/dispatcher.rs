@@ -9,6 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker, ready};
+use std::time::Instant;
 
 use tokio::runtime;
 use tower_service::Service;
@@ -17,6 +18,8 @@ use tracing::debug;
 use crate::connection::{Connection, Handling, Hooks, spawn};
 use crate::gate::{CountedBy, Doorstep, Gate};
 use crate::lifecycle::{Core, Failure};
+use crate::observe::Part;
+use crate::stall::{Board, Work};
 
 pub(super) type BoxError = Box<dyn Error + Send + Sync>;
 
@@ -57,22 +60,73 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.get_mut();
-        let core = Arc::clone(&this.core);
+        let board = this.core.board.clone();
+        let mut stamps = board.as_deref().map(|board| Stamps::new(board, this.lane));
+        let polled = this.serve(&mut stamps, cx);
+        if let Some(stamps) = stamps {
+            stamps.leave();
+        }
+        polled
+    }
+}
+
+/// The dispatcher on the board: what it calls of the user's code, and since when.
+struct Stamps<'a> {
+    board: &'a Board,
+    lane: usize,
+    /// When the last piece was entered.
+    since: Instant,
+}
+
+impl<'a> Stamps<'a> {
+    fn new(board: &'a Board, lane: usize) -> Self {
+        Self { board, lane, since: Instant::now() }
+    }
+
+    fn poll_ready(&self) {
+        let work = Work { part: Part::PollReady, of: self.lane, key: 0, span: 0 };
+        self.board.enter(work, self.since);
+    }
+
+    /// `at` is when the connection was taken: the clock is not asked again.
+    fn call(&mut self, work: Work, at: Instant) {
+        self.board.count_if_slow(self.lane, at.saturating_duration_since(self.since));
+        self.since = at;
+        self.board.enter(work, at);
+    }
+
+    fn leave(self) {
+        self.board.leave();
+        self.board.count_if_slow(self.lane, self.since.elapsed());
+    }
+}
+
+impl<S> Dispatcher<S>
+where
+    S: Service<Connection, Response = (), Error: Into<BoxError>, Future: Send + 'static>,
+{
+    fn serve(&mut self, stamps: &mut Option<Stamps<'_>>, cx: &mut Context<'_>) -> Poll<()> {
+        let core = Arc::clone(&self.core);
         for _ in 0..AT_ONCE {
-            if ready!(core.gate.poll_someone(this.lane, cx)) == Doorstep::End {
-                this.over = true;
+            let turn_came = stamps.as_ref().map(|stamps| stamps.since);
+            if ready!(core.gate.poll_someone(self.lane, turn_came, cx)) == Doorstep::End {
+                self.over = true;
                 return Poll::Ready(());
             }
-            if let Err(error) = ready!(this.poll_service(cx)) {
-                this.over = true;
+            if let Some(stamps) = stamps {
+                stamps.poll_ready();
+            }
+            if let Err(error) = ready!(self.poll_service(cx)) {
+                self.over = true;
                 core.fail(Failure::Service(error));
-                core.gate.abandon(this.lane);
+                core.gate.abandon(self.lane);
                 return Poll::Ready(());
             }
             // Who was there may have left meanwhile; the readiness then waits for the next.
-            let Some(handed) = core.gate.take(this.lane, CountedBy::Task) else { continue };
+            let Some(handed) = core.gate.take(self.lane, CountedBy::Task) else { continue };
+            let at = handed.at;
             match Connection::hand_over(&core.gate, &core.life.draining, handed) {
-                Ok(connection) => this.call(connection),
+                Ok(connection) => self.call(connection, stamps, at),
                 Err(error) => {
                     debug!(target: "anteroom::refused", %error, "the runtime's driver did not take it")
                 }
@@ -81,12 +135,7 @@ where
         cx.waker().wake_by_ref();
         Poll::Pending
     }
-}
 
-impl<S> Dispatcher<S>
-where
-    S: Service<Connection, Response = (), Error: Into<BoxError>, Future: Send + 'static>,
-{
     fn poll_service(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Arc<dyn Error + Send + Sync>>> {
         let service = &mut self.service;
         let bell = &self.bell;
@@ -109,9 +158,12 @@ where
         }
     }
 
-    fn call(&mut self, connection: Connection) {
+    fn call(&mut self, connection: Connection, stamps: &mut Option<Stamps<'_>>, at: Instant) {
         let wire = connection.wire();
-        let mut handling = Handling::new(&connection, &self.hooks);
+        let mut handling = Handling::new(&connection, self.lane, &self.hooks);
+        if let Some(stamps) = stamps {
+            stamps.call(handling.call(), at);
+        }
         let service = &mut self.service;
         if let Some(future) = handling.contain(|| service.call(connection)) {
             spawn(&self.runtime, handling, wire, future);

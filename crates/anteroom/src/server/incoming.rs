@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use anteroom_listener::{Address, AddressError, Listener, Listeners};
 use futures_core::Stream;
+use tokio::runtime;
 
 use super::driver;
 use super::lane::Lane;
@@ -118,7 +119,7 @@ impl Incoming {
             if self.ended {
                 return Poll::Ready(None);
             }
-            if ready!(self.core.gate.poll_someone(self.lane, cx)) == Doorstep::End {
+            if ready!(self.core.gate.poll_someone(self.lane, None, cx)) == Doorstep::End {
                 self.ended = true;
                 progress.made_progress();
                 return Poll::Ready(self.core.life.failure().map(|failure| Err(self.failed(failure))));
@@ -128,6 +129,9 @@ impl Incoming {
                     return Poll::Ready(Some(Err(self.error(io::Error::other(error)))));
                 }
                 self.has_driver = true;
+                if let Ok(runtime) = runtime::Handle::try_current() {
+                    let _the_first_stays = self.core.runtime.set(runtime);
+                }
             }
             let Some(handed) = self.core.gate.take(self.lane, CountedBy::Permit) else { continue };
             // One that the driver did not take is counted as refused.

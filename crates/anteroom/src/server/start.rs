@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use anteroom_listener::{Descriptors, Poller, migrates_queued};
 use tokio::runtime;
@@ -16,6 +16,7 @@ use crate::config::{AcceptOn, Config};
 use crate::gate::{Gate, Plan, Policy, Port};
 use crate::lifecycle::{Core, Life, Settings, StartError};
 use crate::observe::{Note, Notes, Phase, Subject, start_watch};
+use crate::stall::{self, Board, Findings, start_pulse};
 
 /// What both builders gather.
 #[derive(Debug, Default)]
@@ -31,7 +32,7 @@ pub(super) struct Common {
 /// Sets the acceptor going, and the watch. The takers may start afterwards: what comes meanwhile
 /// waits in the room.
 pub(super) fn start(common: Common, lanes: Vec<Lane>) -> Result<Arc<Core>, StartError> {
-    let Common { config, filter, .. } = common;
+    let Common { config, mut filter, .. } = common;
     if lanes.is_empty() || lanes.iter().any(|lane| lane.listeners.is_empty()) {
         return Err(StartError::NothingToServe);
     }
@@ -51,6 +52,9 @@ pub(super) fn start(common: Common, lanes: Vec<Lane>) -> Result<Arc<Core>, Start
     if common.predecessor.is_some() {
         core.life.hold();
     }
+    if let Some(filter) = &mut filter {
+        filter.seen_on(core.board.clone());
+    }
     let parts = Parts {
         core: Arc::clone(&core),
         filter,
@@ -67,6 +71,15 @@ pub(super) fn start(common: Common, lanes: Vec<Lane>) -> Result<Arc<Core>, Start
         snapshot: Box::new(move || watched.snapshot()),
     })
     .map_err(|source| StartError::Resources { what: "the watch's thread", source })?;
+    if let Some(board) = &core.board {
+        start_pulse(stall::Subject {
+            server: Box::new(Arc::clone(&core)),
+            gate: Arc::clone(&core.gate),
+            board: Arc::clone(board),
+            findings: Arc::clone(&core.findings),
+        })
+        .map_err(|source| StartError::Resources { what: "the pulse's thread", source })?;
+    }
     // A start that fails drops the acceptor, which ends what has begun.
     match runtime {
         None => start_thread(acceptor)
@@ -117,7 +130,15 @@ fn assemble(config: Config, lanes: Vec<Lane>, rules: Vec<LaneRules>, poller: Pol
     {
         gate.notes().leave(Note::FewDescriptors { sockets });
     }
-    Arc::new(Core { gate, life: Arc::new(Life::new()), settings: Settings::new(config, rules, sockets) })
+    let board = config.stall_watch.as_ref().map(|watch| Arc::new(Board::new(rules.len(), watch.slow_poll)));
+    Arc::new(Core {
+        gate,
+        life: Arc::new(Life::new()),
+        settings: Settings::new(config, rules, sockets),
+        board,
+        findings: Arc::new(Findings::new()),
+        runtime: OnceLock::new(),
+    })
 }
 
 /// Where several lanes share the descriptors, each has some that no other takes.

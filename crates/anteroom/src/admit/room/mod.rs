@@ -254,6 +254,12 @@ impl<T> Room<T> {
         oldest.and_then(|oldest| self.epoch.instant(oldest))
     }
 
+    /// When the handshake of the one was that waits longest in `lane`, those who stand back included.
+    pub(crate) fn oldest_in(&self, lane: usize) -> Option<Instant> {
+        let (since, _) = self.lanes.get(lane).and_then(|lane| self.first_of(lane))?;
+        self.epoch.instant(since)
+    }
+
     /// Lanes whose order has changed since the last call, and whether it is newest first now.
     pub(crate) fn reordered(&mut self) -> impl Iterator<Item = (usize, bool)> {
         let lanes = self.lanes.iter_mut().enumerate();

@@ -1,0 +1,105 @@
+//! What the pulse asks the gate: who waits for what, whose a place is, and which permits have leaked.
+//!
+//! Owns nothing, and changes nothing but what is watched for hang-ups.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use super::door::{Asleep, Door};
+use super::open::{Whose, Wire};
+use super::register::OPEN_BIT;
+use super::{Gate, State};
+use crate::admit::{Token, Turn};
+
+/// How the gate moves: cheap, for every tick.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Pace {
+    /// How often a taker was woken from outside the runtime and came.
+    pub(crate) summons: u64,
+    /// Since when the first of those has been waiting for its turn that were woken and have not come.
+    pub(crate) summoned: Option<Instant>,
+    pub(crate) open: usize,
+    pub(crate) waiting: usize,
+    /// When the one was let in that waits longest.
+    pub(crate) oldest: Option<Instant>,
+}
+
+/// One lane as it stands at its exit.
+#[derive(Clone, Debug)]
+pub(crate) struct Doorway {
+    pub(crate) lane: usize,
+    pub(crate) open: usize,
+    /// When the handshake of the one was that waits longest. `None`: nobody waits.
+    pub(crate) oldest: Option<Instant>,
+    /// What the taker sleeps on. `None`: it is awake, or there is none.
+    pub(crate) asleep: Option<Asleep>,
+    /// Nobody can be taken because every place is taken; a rate that holds back is no such thing.
+    pub(crate) is_full: bool,
+}
+
+/// Permits that are held of connections that have ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Leaked {
+    pub(crate) permits: usize,
+    /// For how long the first of them has been known to be.
+    pub(crate) oldest: Duration,
+}
+
+impl Gate {
+    pub(crate) fn pace(&self) -> Pace {
+        let state = self.lock();
+        Pace {
+            summons: self.delays.summons.load(Ordering::Relaxed),
+            summoned: state.doors.iter().filter_map(Door::summoned).min(),
+            open: state.room.open(),
+            waiting: state.room.len() - state.room.silent(),
+            oldest: (0..state.doors.len()).filter_map(|lane| state.room.oldest_in(lane)).min(),
+        }
+    }
+
+    pub(crate) fn doorways(&self) -> Vec<Doorway> {
+        let state = self.lock();
+        let State { room, doors, .. } = &*state;
+        let doorways = doors.iter().enumerate().map(|(lane, door)| Doorway {
+            lane,
+            open: room.open_in(lane),
+            oldest: room.oldest_in(lane),
+            asleep: door.asleep(),
+            is_full: room.waiting_in(lane) > 0 && room.turn(lane) == Turn::NotYet,
+        });
+        doorways.collect()
+    }
+
+    /// Whose the connection is that a stamp names. `None`: it has ended.
+    pub(crate) fn whose(&self, key: u64) -> Option<Whose> {
+        let token = Token::from_bits(key)?;
+        self.lock().open.get(token).map(|open| open.whose)
+    }
+
+    /// Permits that have been held for `long` of connections that have ended: the task has come back, and
+    /// the socket is closed, or its peer has gone. The cost grows with the number of open connections.
+    pub(crate) fn leaked(&self, long: Duration, now: Instant) -> Option<Leaked> {
+        let mut leaked = None::<Leaked>;
+        let mut to_watch: Vec<(Token, Arc<dyn Wire>)> = Vec::new();
+        let mut state = self.lock();
+        if state.open.len() > state.running {
+            for (token, open) in state.open.iter_mut() {
+                if let Some(held) = open.leaked_for(now).filter(|held| *held >= long) {
+                    let known = leaked.get_or_insert(Leaked { permits: 0, oldest: held });
+                    known.permits += 1;
+                    known.oldest = known.oldest.max(held);
+                }
+                to_watch.extend(open.to_be_watched().map(|wire| (token, wire)));
+            }
+        }
+        drop(state);
+        for (token, wire) in to_watch {
+            if let Some(fd) = wire.fd() {
+                // Where the platform cannot watch, nobody is called leaked for it.
+                let _unwatched = self.poller.watch_peer(fd, token.to_bits() | OPEN_BIT);
+            }
+        }
+        leaked
+    }
+}

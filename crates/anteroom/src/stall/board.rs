@@ -1,0 +1,332 @@
+//! The board: which thread runs which piece of user code, and since when.
+//!
+//! Owns a slot for each thread that has ever run something of this server. What a thread enters costs it
+//! a few stores into its own slot; the pulse looks from outside. Never decides what lasts too long.
+
+use std::cell::RefCell;
+use std::sync::atomic::Ordering::{AcqRel, Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use histogram::AtomicHistogram;
+
+use super::slot::{Glimpse, Slot, Work};
+use super::thread;
+use crate::observe::{Distribution, Thread, distribution, microseconds, record};
+
+thread_local! {
+    /// The slots of this thread, by the number of the board: one as a rule.
+    static OWN: RefCell<Vec<(usize, Arc<Slot>)>> = const { RefCell::new(Vec::new()) };
+}
+
+/// So that boards are told apart in a thread that serves several servers.
+static BOARDS: AtomicUsize = AtomicUsize::new(0);
+
+#[derive(Debug)]
+pub(crate) struct Board {
+    number: usize,
+    began: Instant,
+    slots: Mutex<Vec<Arc<Slot>>>,
+    /// Times of polls on threads that have ended.
+    retired: AtomicHistogram,
+    /// Polls that took longer than `slow_poll`, by lane.
+    slow: Vec<AtomicU64>,
+    /// In nanoseconds.
+    slow_poll: AtomicU64,
+    /// The pulse has gone to sleep, and is to be woken by whoever enters something.
+    asleep: AtomicBool,
+    pulse: OnceLock<std::thread::Thread>,
+}
+
+/// Something that was seen running.
+#[derive(Clone, Debug)]
+pub(super) struct Running {
+    pub(super) slot: Arc<Slot>,
+    pub(super) glimpse: Glimpse,
+}
+
+impl Running {
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.slot, &other.slot) && self.glimpse.since == other.glimpse.since
+    }
+
+    /// Whether it has not come back meanwhile.
+    pub(super) fn goes_on(&self) -> bool {
+        self.slot.look().is_some_and(|now| now.since == self.glimpse.since)
+    }
+
+    pub(super) fn thread(&self) -> &Thread {
+        &self.slot.thread
+    }
+
+    pub(super) fn work(&self) -> Work {
+        self.glimpse.work
+    }
+
+    /// In nanoseconds since the board began.
+    pub(super) fn since(&self) -> u64 {
+        self.glimpse.since
+    }
+}
+
+/// All threads at one look.
+#[derive(Debug, Default)]
+pub(super) struct Look {
+    /// What has been running for longer than was asked for.
+    pub(super) long: Vec<Running>,
+    /// How often something was entered so far, on all threads.
+    pub(super) entered: u64,
+    /// When the first of what is running and not yet long will be, in nanoseconds since the board began.
+    pub(super) next: Option<u64>,
+}
+
+impl Board {
+    pub(crate) fn new(lanes: usize, slow_poll: Duration) -> Self {
+        Self {
+            number: BOARDS.fetch_add(1, Relaxed),
+            began: Instant::now(),
+            slots: Mutex::default(),
+            retired: microseconds(),
+            slow: (0..lanes).map(|_| AtomicU64::new(0)).collect(),
+            slow_poll: AtomicU64::new(nanos(slow_poll)),
+            asleep: AtomicBool::new(false),
+            pulse: OnceLock::new(),
+        }
+    }
+
+    // ------------------------------------------------------------ the threads' side
+
+    /// This thread enters `work`, `at` this time; what it was in before it has left.
+    pub(crate) fn enter(&self, work: Work, at: Instant) {
+        let at = self.nanos(at);
+        self.with_own(|slot| slot.begin(at, work));
+        self.stir();
+    }
+
+    /// This thread has come back from a handler, after so long.
+    pub(crate) fn leave_handler(&self, lane: usize, took: Duration) {
+        self.with_own(|slot| {
+            slot.end();
+            record(&slot.times, took);
+        });
+        self.count_if_slow(lane, took);
+    }
+
+    /// This thread has come back.
+    pub(crate) fn leave(&self) {
+        self.with_own(Slot::end);
+    }
+
+    pub(crate) fn count_if_slow(&self, lane: usize, took: Duration) {
+        if nanos(took) >= self.slow_poll.load(Relaxed) {
+            if let Some(slow) = self.slow.get(lane) {
+                slow.fetch_add(1, Relaxed);
+            }
+        }
+    }
+
+    /// Something moves: a pulse that sleeps is woken. Costs a load where it does not.
+    pub(crate) fn stir(&self) {
+        if self.asleep.load(Relaxed) {
+            self.wake_pulse();
+        }
+    }
+
+    #[cold]
+    fn wake_pulse(&self) {
+        if self.asleep.swap(false, AcqRel) {
+            if let Some(pulse) = self.pulse.get() {
+                pulse.unpark();
+            }
+        }
+    }
+
+    /// A thread that is just ending has none any more.
+    fn with_own(&self, act: impl FnOnce(&Slot)) {
+        let _thread_is_ending = OWN.try_with(|own| {
+            let Ok(mut own) = own.try_borrow_mut() else { return };
+            match own.iter().find(|(number, _)| *number == self.number) {
+                Some((_, slot)) => act(slot),
+                None => {
+                    let slot = self.add(&mut own);
+                    act(&slot);
+                }
+            }
+        });
+    }
+
+    #[cold]
+    fn add(&self, own: &mut Vec<(usize, Arc<Slot>)>) -> Arc<Slot> {
+        // Boards that are gone let go of theirs.
+        own.retain(|(_, slot)| Arc::strong_count(slot) > 1);
+        let name = std::thread::current().name().map(str::to_owned);
+        let slot = Arc::new(Slot::new(Thread { name, id: thread::own_id() }));
+        own.push((self.number, Arc::clone(&slot)));
+        self.lock().push(Arc::clone(&slot));
+        slot
+    }
+
+    // ------------------------------------------------------------ the pulse's side
+
+    pub(super) fn watched_by(&self, pulse: std::thread::Thread) {
+        let _only_the_first = self.pulse.set(pulse);
+    }
+
+    /// From now on whoever enters something wakes the pulse.
+    pub(super) fn fall_asleep(&self) {
+        self.asleep.store(true, Relaxed);
+    }
+
+    pub(super) fn is_asleep(&self) -> bool {
+        self.asleep.load(Relaxed)
+    }
+
+    pub(super) fn wake_up(&self) {
+        self.asleep.store(false, Relaxed);
+    }
+
+    pub(super) fn call_slow(&self, poll: Duration) {
+        self.slow_poll.store(nanos(poll), Relaxed);
+    }
+
+    /// What has been running for `long` and longer. Threads that have ended are forgotten.
+    pub(super) fn look(&self, now: Instant, long: Duration) -> Look {
+        let now = self.nanos(now);
+        let mut look = Look::default();
+        let mut slots = self.lock();
+        slots.retain(|slot| {
+            let lives = Arc::strong_count(slot) > 1;
+            if !lives {
+                self.retire(slot);
+            }
+            lives
+        });
+        for slot in slots.iter() {
+            look.entered = look.entered.wrapping_add(slot.begun());
+            let Some(glimpse) = slot.look() else { continue };
+            let due = glimpse.since.saturating_add(nanos(long));
+            if due <= now {
+                look.long.push(Running { slot: Arc::clone(slot), glimpse });
+            } else {
+                look.next = Some(look.next.map_or(due, |next| next.min(due)));
+            }
+        }
+        look
+    }
+
+    /// The kernel's ids of the threads that have run something.
+    pub(super) fn threads(&self) -> Vec<u32> {
+        self.lock().iter().filter_map(|slot| slot.thread.id).collect()
+    }
+
+    fn retire(&self, slot: &Slot) {
+        for bucket in slot.times.load().iter().filter(|bucket| bucket.count() > 0) {
+            let _in_range = self.retired.add(bucket.end(), bucket.count());
+        }
+    }
+
+    pub(super) fn nanos(&self, at: Instant) -> u64 {
+        nanos(at.saturating_duration_since(self.began))
+    }
+
+    pub(super) fn instant(&self, nanos: u64) -> Instant {
+        self.began + Duration::from_nanos(nanos)
+    }
+
+    // ------------------------------------------------------------ everybody's
+
+    /// Polls of a lane that were slow, since the start.
+    pub(crate) fn slow_polls(&self, lane: usize) -> u64 {
+        self.slow.get(lane).map_or(0, |slow| slow.load(Relaxed))
+    }
+
+    /// How long polls of handlers took, on all threads.
+    pub(crate) fn poll_times(&self) -> AtomicHistogram {
+        let all = microseconds();
+        let slots = self.lock();
+        for times in slots.iter().map(|slot| &slot.times).chain([&self.retired]) {
+            for bucket in times.load().iter().filter(|bucket| bucket.count() > 0) {
+                let _in_range = all.add(bucket.end(), bucket.count());
+            }
+        }
+        all
+    }
+
+    pub(crate) fn poll_time(&self) -> Distribution {
+        distribution(&self.poll_times())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Arc<Slot>>> {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn nanos(duration: Duration) -> u64 {
+    duration.as_secs().saturating_mul(1_000_000_000).saturating_add(duration.subsec_nanos().into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::observe::Part;
+
+    fn work(key: u64) -> Work {
+        Work { part: Part::Handler, of: 0, key, span: 0 }
+    }
+
+    fn long_ones(board: &Board) -> Vec<u64> {
+        let look = board.look(Instant::now(), Duration::ZERO);
+        look.long.iter().map(|running| running.glimpse.work.key).collect()
+    }
+
+    #[test]
+    fn two_boards_on_one_thread_do_not_see_each_other() {
+        let (one, other) = (Board::new(1, Duration::MAX), Board::new(1, Duration::MAX));
+        one.enter(work(1), Instant::now());
+        other.enter(work(2), Instant::now());
+        assert_eq!((long_ones(&one), long_ones(&other)), (vec![1], vec![2]));
+        one.leave();
+        assert_eq!((long_ones(&one), long_ones(&other)), (vec![], vec![2]));
+    }
+
+    #[test]
+    fn what_is_not_long_yet_says_when_it_will_be() {
+        let board = Board::new(1, Duration::MAX);
+        board.enter(work(1), Instant::now());
+        let look = board.look(Instant::now(), Duration::from_secs(3600));
+        assert!(look.long.is_empty() && look.entered == 1);
+        let due = board.instant(look.next.expect("it runs"));
+        assert!(due > Instant::now() + Duration::from_secs(3590), "an hour after it began");
+    }
+
+    #[test]
+    fn a_thread_that_ended_is_forgotten_and_its_times_are_not() {
+        let board = Arc::new(Board::new(1, Duration::from_millis(5)));
+        let on = Arc::clone(&board);
+        let thread = std::thread::Builder::new().name("a-worker".into()).spawn(move || {
+            on.enter(work(1), Instant::now());
+            on.leave_handler(0, Duration::from_millis(7));
+            on.enter(work(2), Instant::now());
+            let look = on.look(Instant::now(), Duration::ZERO);
+            look.long.first().map(|running| running.slot.thread.clone())
+        });
+        let seen = thread.expect("a thread").join().expect("it ends").expect("it ran");
+        assert_eq!(seen.name.as_deref(), Some("a-worker"));
+        assert!(long_ones(&board).is_empty());
+        assert_eq!(board.poll_time().count, 1);
+        assert_eq!(board.slow_polls(0), 1);
+        assert!(board.poll_time().max >= Duration::from_millis(7));
+    }
+
+    #[test]
+    fn who_enters_something_wakes_a_pulse_that_sleeps() {
+        let board = Board::new(1, Duration::MAX);
+        board.watched_by(std::thread::current());
+        board.fall_asleep();
+        board.enter(work(1), Instant::now());
+        assert!(!board.is_asleep());
+        // The token is there: this does not wait.
+        std::thread::park();
+    }
+}

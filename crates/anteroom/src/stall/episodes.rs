@@ -1,0 +1,193 @@
+//! From what is seen at each look to what is told: when a stall begins, goes on, and is over.
+//!
+//! Owns the stalls that last. Time is passed in; never looks at anything itself.
+
+use std::time::{Duration, Instant};
+
+use crate::observe::{Cost, Stall, StallCause};
+
+/// One that is not seen for so long is over: conditions come and go between looks.
+const GONE_AFTER: Duration = Duration::from_millis(150);
+
+/// While it lasts and changes it is told again, at most once in this time.
+const TOLD_EVERY: Duration = Duration::from_secs(1);
+
+/// What tells two stalls apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Key {
+    Held,
+    RuntimeLate,
+    Starved,
+    ServiceNotReady(usize),
+    LimitReached(usize),
+    PermitsLeaked,
+    OutOfDescriptors,
+    Paused,
+}
+
+/// What one look has seen.
+#[derive(Clone, Debug)]
+pub(super) struct Seen {
+    pub(super) key: Key,
+    /// Since when it has been so, as far as is known at this look.
+    pub(super) since: Instant,
+    pub(super) cause: StallCause,
+    /// Changes when there is more to tell than before: how many are to blame.
+    pub(super) extent: usize,
+}
+
+/// What is to be told.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Told {
+    Stall(Stall),
+    Over { cause: &'static str, lasted: Duration },
+}
+
+#[derive(Debug)]
+struct Episode {
+    seen: Seen,
+    since: Instant,
+    last_seen: Instant,
+    /// When it was told, and with what extent. `None`: it has not lasted long enough.
+    told: Option<(Instant, usize)>,
+}
+
+impl Episode {
+    fn stall(&self, now: Instant, cost: Cost) -> Stall {
+        let lasted = now.saturating_duration_since(self.since);
+        Stall { cause: self.seen.cause.clone(), lasted, cost }
+    }
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Episodes(Vec<Episode>);
+
+impl Episodes {
+    /// Something has begun that may become a stall, or is one.
+    pub(super) fn is_uneasy(&self) -> bool {
+        !self.0.is_empty()
+    }
+
+    /// Takes one look in. What has lasted for `threshold` is told, and that it is over.
+    pub(super) fn look(
+        &mut self,
+        seen: Vec<Seen>,
+        threshold: Duration,
+        cost: Cost,
+        now: Instant,
+    ) -> Vec<Told> {
+        for seen in seen {
+            match self.0.iter_mut().find(|episode| episode.seen.key == seen.key) {
+                Some(episode) => {
+                    // Of several that hold a thread the first may let go, and the stall go on.
+                    episode.since = episode.since.min(seen.since);
+                    episode.seen = seen;
+                    episode.last_seen = now;
+                }
+                None => self.0.push(Episode { since: seen.since, seen, last_seen: now, told: None }),
+            }
+        }
+        let mut told = Vec::new();
+        self.0.retain(|episode| {
+            let lasts = now.saturating_duration_since(episode.last_seen) < GONE_AFTER;
+            if !lasts && episode.told.is_some() {
+                let lasted = episode.last_seen.saturating_duration_since(episode.since);
+                told.push(Told::Over { cause: episode.seen.cause.label(), lasted });
+            }
+            lasts
+        });
+        for episode in self.0.iter_mut().filter(|episode| episode.last_seen == now) {
+            let is_due = match episode.told {
+                None => now.saturating_duration_since(episode.since) >= threshold,
+                Some((then, extent)) => {
+                    episode.seen.extent > extent && now.saturating_duration_since(then) >= TOLD_EVERY
+                }
+            };
+            if is_due {
+                episode.told = Some((now, episode.seen.extent));
+                told.push(Told::Stall(episode.stall(now, cost)));
+            }
+        }
+        told
+    }
+
+    /// The stalls that last.
+    pub(super) fn current(&self, now: Instant, cost: Cost) -> Vec<Stall> {
+        let told = self.0.iter().filter(|episode| episode.told.is_some());
+        told.map(|episode| episode.stall(now, cost)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const THRESHOLD: Duration = Duration::from_millis(250);
+
+    struct Clock(Instant);
+
+    impl Clock {
+        fn at(&self, millis: u64) -> Instant {
+            self.0 + Duration::from_millis(millis)
+        }
+    }
+
+    fn paused(since: Instant) -> Seen {
+        Seen { key: Key::Paused, since, cause: StallCause::Paused, extent: 1 }
+    }
+
+    fn look(episodes: &mut Episodes, seen: Vec<Seen>, now: Instant) -> Vec<Told> {
+        episodes.look(seen, THRESHOLD, Cost::default(), now)
+    }
+
+    #[test]
+    fn what_lasts_is_told_once_and_that_it_is_over_once() {
+        let (clock, mut episodes) = (Clock(Instant::now()), Episodes::default());
+        assert!(look(&mut episodes, vec![paused(clock.at(0))], clock.at(0)).is_empty());
+        assert!(episodes.is_uneasy() && episodes.current(clock.at(0), Cost::default()).is_empty());
+        assert!(look(&mut episodes, vec![paused(clock.at(100))], clock.at(249)).is_empty());
+        let told = look(&mut episodes, vec![paused(clock.at(100))], clock.at(250));
+        assert!(matches!(&told[..], [Told::Stall(stall)] if stall.lasted == THRESHOLD), "{told:?}");
+        for second in 0..20 {
+            assert!(look(&mut episodes, vec![paused(clock.at(0))], clock.at(300 + 100 * second)).is_empty());
+        }
+        assert_eq!(episodes.current(clock.at(2200), Cost::default()).len(), 1);
+        assert!(look(&mut episodes, Vec::new(), clock.at(2300)).is_empty(), "it may come back");
+        let told = look(&mut episodes, Vec::new(), clock.at(2400));
+        assert_eq!(told, [Told::Over { cause: "paused", lasted: Duration::from_millis(2200) }]);
+        assert!(!episodes.is_uneasy());
+    }
+
+    #[test]
+    fn what_ends_before_it_is_a_stall_is_not_spoken_of() {
+        let (clock, mut episodes) = (Clock(Instant::now()), Episodes::default());
+        look(&mut episodes, vec![paused(clock.at(0))], clock.at(200));
+        assert!(look(&mut episodes, Vec::new(), clock.at(400)).is_empty());
+        assert!(!episodes.is_uneasy());
+    }
+
+    #[test]
+    fn one_that_grows_is_told_again_after_a_second() {
+        let (clock, mut episodes) = (Clock(Instant::now()), Episodes::default());
+        let seen = |extent| vec![Seen { extent, ..paused(clock.at(0)) }];
+        assert_eq!(look(&mut episodes, seen(1), clock.at(300)).len(), 1);
+        assert!(look(&mut episodes, seen(3), clock.at(400)).is_empty(), "too early");
+        for step in 5..13 {
+            assert!(look(&mut episodes, seen(3), clock.at(step * 100)).is_empty());
+        }
+        assert_eq!(look(&mut episodes, seen(3), clock.at(1300)).len(), 1);
+        assert!(look(&mut episodes, seen(3), clock.at(1400)).is_empty(), "no more to tell");
+    }
+
+    #[test]
+    fn two_lanes_have_a_stall_each() {
+        let (clock, mut episodes) = (Clock(Instant::now()), Episodes::default());
+        let full = |lane| Seen {
+            key: Key::LimitReached(lane),
+            cause: StallCause::LimitReached { lane, listeners: Vec::new(), open: 1 },
+            ..paused(clock.at(0))
+        };
+        let told = look(&mut episodes, vec![full(0), full(1)], clock.at(250));
+        assert_eq!(told.len(), 2);
+    }
+}

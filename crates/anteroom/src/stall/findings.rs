@@ -1,0 +1,57 @@
+//! What has been found: the stalls of the moment, and how late the runtime is.
+//!
+//! Owns the list that snapshots show. Never looks for anything itself.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::beat::Beat;
+use crate::observe::Stall;
+
+/// What can only be told afterwards is shown for so long.
+const SHOWN_FOR: Duration = Duration::from_secs(5);
+
+#[derive(Debug)]
+pub(crate) struct Findings {
+    pub(super) beat: Arc<Beat>,
+    stalls: Mutex<Stalls>,
+}
+
+#[derive(Debug, Default)]
+struct Stalls {
+    current: Vec<Stall>,
+    /// With the time until which they are shown.
+    past: Vec<(Stall, Instant)>,
+}
+
+impl Findings {
+    pub(crate) fn new() -> Self {
+        Self { beat: Arc::new(Beat::new()), stalls: Mutex::default() }
+    }
+
+    /// What keeps clients waiting now, and what did a moment ago.
+    pub(crate) fn stalls(&self, now: Instant) -> Vec<Stall> {
+        let mut stalls = self.lock();
+        stalls.past.retain(|(_, until)| *until > now);
+        let past = stalls.past.iter().map(|(stall, _)| stall);
+        stalls.current.iter().chain(past).cloned().collect()
+    }
+
+    pub(super) fn are(&self, current: Vec<Stall>) {
+        self.lock().current = current;
+    }
+
+    /// It is over already.
+    pub(crate) fn was(&self, stall: Stall, now: Instant) {
+        self.lock().past.push((stall, now + SHOWN_FOR));
+    }
+
+    /// For how long an empty task has been waiting for its turn.
+    pub(crate) fn beat_late(&self, now: Instant) -> Option<Duration> {
+        self.beat.waiting_since().map(|since| now.saturating_duration_since(since))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Stalls> {
+        self.stalls.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,270 @@
+//! The pulse: the thread that looks from outside, mostly asleep.
+//!
+//! Owns its pace, the kick and readiness. It looks every few milliseconds while anything moves, once in a
+//! while when nothing does. Calls no subscriber, no recorder and no handler; whatever those do, it goes on.
+
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::runtime::{self, RuntimeFlavor};
+
+use super::board::{Board, Look};
+use super::episodes::{Episodes, Told};
+use super::findings::Findings;
+use super::judge::{Bench, Judge};
+use super::machine::Machine;
+use super::steady::{Delays, Steady};
+use super::thread::{self, Clocks};
+use crate::config::{Kick, StallWatch};
+use crate::gate::{Gate, Pace};
+use crate::observe::{Note, Phase, Stall, StallCause, Unready};
+
+/// Between two looks while anything moves, and between two kicks.
+const TICK: Duration = Duration::from_millis(10);
+
+/// What runs for longer than this may have left nobody who looks after I/O and timers.
+const LONG: Duration = Duration::from_millis(5);
+
+/// After the last movement it goes on looking every tick for so long: a server with little to do does not
+/// pay a wake-up for each connection.
+const LINGER: Duration = Duration::from_millis(200);
+
+/// Between two looks while somebody waits, or something else may become a stall.
+const UNEASY: Duration = Duration::from_millis(100);
+
+/// Between two looks while nothing moves. With the empty task at every second one, two workers of which
+/// wake, an idle server wakes less than twice a second.
+const IDLE: Duration = Duration::from_millis(1100);
+
+/// The empty task is not sent more often, unless it is to wake somebody.
+const BEAT_EVERY: Duration = Duration::from_secs(1);
+
+/// A close look, with the kernel's files, is not taken more often.
+const JUDGE_EVERY: Duration = Duration::from_millis(50);
+
+/// The server as the pulse sees it.
+pub(crate) trait Watched: Send {
+    fn phase(&self) -> Phase;
+    fn is_paused(&self) -> bool;
+    fn settings(&self) -> StallWatch;
+    /// The runtime that serves, once it is known.
+    fn runtime(&self) -> Option<runtime::Handle>;
+    /// It does not keep up, or does again.
+    fn falls_behind(&self, why: Option<Unready>);
+}
+
+/// What the pulse looks at, and where it leaves what it finds.
+pub(crate) struct Subject {
+    pub(crate) server: Box<dyn Watched>,
+    pub(crate) gate: Arc<Gate>,
+    pub(crate) board: Arc<Board>,
+    pub(crate) findings: Arc<Findings>,
+}
+
+/// Starts the thread. It ends by itself when the server has stopped.
+pub(crate) fn start(subject: Subject) -> io::Result<()> {
+    let board = Arc::clone(&subject.board);
+    let run = move || Pulse::new(subject).run();
+    let thread = std::thread::Builder::new().name("anteroom-pulse".into()).spawn(run)?;
+    board.watched_by(thread.thread().clone());
+    Ok(())
+}
+
+struct Pulse {
+    subject: Subject,
+    judge: Judge,
+    episodes: Episodes,
+    steady: Steady,
+    moved: Instant,
+    /// How much had been entered, and how often a taker come, at the last look.
+    entered: u64,
+    summons: u64,
+    sent: Instant,
+    judged: Instant,
+    /// This thread's clocks and the machine's, a while ago: what a gap was spent with.
+    before: (Option<Clocks>, Machine, Instant),
+    own_id: Option<u32>,
+}
+
+impl Pulse {
+    fn new(subject: Subject) -> Self {
+        let now = Instant::now();
+        let own_id = thread::own_id();
+        Self {
+            judge: Judge::new(Arc::clone(&subject.gate), Arc::clone(&subject.board), now),
+            episodes: Episodes::default(),
+            steady: Steady::default(),
+            moved: now,
+            entered: 0,
+            summons: 0,
+            sent: now,
+            judged: now,
+            before: (own_id.and_then(thread::clocks), Machine::now(), now),
+            own_id,
+            subject,
+        }
+    }
+
+    fn run(mut self) {
+        let mut due = Instant::now();
+        loop {
+            let now = Instant::now();
+            let settings = self.subject.server.settings();
+            self.look_back(now.saturating_duration_since(due), now, &settings);
+            if self.subject.server.phase() == Phase::Stopped {
+                self.subject.findings.are(Vec::new());
+                return;
+            }
+            self.subject.board.call_slow(settings.slow_poll);
+            let look = self.subject.board.look(now, LONG);
+            let pace = self.subject.gate.pace();
+            self.notice(&look, &pace, now);
+            self.beat(&look, &pace, now, &settings);
+            self.judge.suspect(&look.long);
+            self.judge(&pace, now, &settings);
+            due = self.rest(&look, &pace, now);
+        }
+    }
+
+    // ------------------------------------------------------------ the pace
+
+    /// Sleeps until there may be something to see. Gives the time at which it meant to wake.
+    fn rest(&mut self, look: &Look, pace: &Pace, now: Instant) -> Instant {
+        let board = &self.subject.board;
+        let busy = !look.long.is_empty() || now.saturating_duration_since(self.moved) < LINGER;
+        let uneasy = pace.waiting > 0
+            || pace.summoned.is_some()
+            || self.episodes.is_uneasy()
+            || self.steady.behind().is_some()
+            || self.subject.findings.beat.waiting_since().is_some()
+            || self.subject.server.is_paused();
+        let until = if busy {
+            board.wake_up();
+            // Whoever has just begun is looked at as soon as it is long.
+            let first = look.next.map(|next| board.instant(next));
+            first.map_or(now + TICK, |first| first.min(now + TICK))
+        } else if !board.is_asleep() {
+            // Whoever did not see this yet has entered something by the next look: no fence is needed
+            // where things are entered.
+            board.fall_asleep();
+            now + TICK
+        } else if uneasy {
+            now + UNEASY
+        } else {
+            now + IDLE
+        };
+        let least = Duration::from_micros(500);
+        let timeout = until.saturating_duration_since(Instant::now()).max(least);
+        std::thread::park_timeout(timeout);
+        now.max(until).max(now + least)
+    }
+
+    /// Whether anything has moved since the last look. The watch is woken when it begins to.
+    fn notice(&mut self, look: &Look, pace: &Pace, now: Instant) {
+        let was_still = now.saturating_duration_since(self.moved) >= LINGER;
+        let stirred = was_still && !self.subject.board.is_asleep();
+        if look.entered != self.entered || pace.summons != self.summons || stirred {
+            self.moved = now;
+            self.entered = look.entered;
+            if was_still {
+                self.subject.gate.notes().wake();
+            }
+        }
+    }
+
+    // ------------------------------------------------------------ the empty task
+
+    /// Asks the runtime how late it is, and wakes a worker by it. Each taker that was woken has asked already.
+    fn beat(&mut self, look: &Look, pace: &Pace, now: Instant, settings: &StallWatch) {
+        let dispatched = std::mem::replace(&mut self.summons, pace.summons) != pace.summons;
+        if dispatched {
+            self.sent = now;
+        }
+        let is_empty = pace.open == 0 && pace.waiting == 0;
+        if dispatched || is_empty || self.subject.findings.beat.is_runtime_gone() {
+            return;
+        }
+        let Some(runtime) = self.subject.server.runtime() else { return };
+        let is_multi_thread = runtime.runtime_flavor() == RuntimeFlavor::MultiThread;
+        let kicks = settings.kick == Kick::IdleWorkers && is_multi_thread && !look.long.is_empty();
+        let is_still = now.saturating_duration_since(self.moved) >= 2 * LINGER;
+        let every = if is_still && pace.waiting == 0 && self.steady.behind().is_none() {
+            2 * IDLE
+        } else {
+            BEAT_EVERY
+        };
+        // A little early is better than a tick late.
+        let is_time = now.saturating_duration_since(self.sent) + TICK >= every;
+        if (kicks || is_time) && self.subject.findings.beat.send(&runtime, &self.subject.gate, now) {
+            self.sent = now;
+        }
+    }
+
+    // ------------------------------------------------------------ what is found
+
+    fn judge(&mut self, pace: &Pace, now: Instant, settings: &StallWatch) {
+        let beat = self.subject.findings.beat.waiting_since();
+        let late_since = beat.into_iter().chain(pace.summoned).min();
+        self.readiness(pace, late_since, now, settings);
+        let is_paused = self.subject.server.is_paused();
+        let is_late = late_since.is_some_and(|since| now.saturating_duration_since(since) >= TICK);
+        let open = pace.open > 0 && now.saturating_duration_since(self.judged) >= IDLE;
+        let is_uneasy = self.episodes.is_uneasy() || pace.waiting > 0 || is_paused || is_late || open;
+        let is_time = now.saturating_duration_since(self.judged) >= JUDGE_EVERY;
+        if !is_time || !(is_uneasy || self.judge.is_suspicious(now)) {
+            return;
+        }
+        self.judged = now;
+        let bench = Bench { now, settings, pace, late_since, is_paused };
+        let seen = self.judge.look(&bench);
+        let is_bad = !seen.is_empty() || self.episodes.is_uneasy();
+        let cost = if is_bad { self.judge.cost(pace, now) } else { Default::default() };
+        for told in self.episodes.look(seen, settings.threshold, cost, now) {
+            self.subject.gate.notes().leave(match told {
+                Told::Stall(stall) => Note::Stall(Box::new(stall)),
+                Told::Over { cause, lasted } => Note::StallOver { cause, lasted },
+            });
+        }
+        self.subject.findings.are(self.episodes.current(now, cost));
+    }
+
+    fn readiness(&mut self, pace: &Pace, late_since: Option<Instant>, now: Instant, settings: &StallWatch) {
+        let age = |since: Option<Instant>| {
+            let since = since.map(|since| self.judge.not_before_anew(since));
+            since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since))
+        };
+        let delays = Delays { oldest_wait: age(pace.oldest), runtime: age(late_since) };
+        if self.steady.look(delays, settings.unready_after, now) {
+            let behind = self.steady.behind();
+            self.subject.server.falls_behind(behind);
+            self.subject.gate.notes().leave(Note::KeepsUp(behind));
+        }
+    }
+
+    /// Woken long after it was time: the process was stopped, or kept waiting for a processor.
+    fn look_back(&mut self, gap: Duration, now: Instant, settings: &StallWatch) {
+        let (clocks, machine, then) = &self.before;
+        if gap < settings.threshold {
+            if now.saturating_duration_since(*then) >= BEAT_EVERY {
+                self.before = (self.own_id.and_then(thread::clocks), Machine::now(), now);
+            }
+            return;
+        }
+        let after = (self.own_id.and_then(thread::clocks), Machine::now(), now);
+        let waited = after.0.zip(*clocks).map(|(after, before)| after.since(&before).runnable);
+        let since = after.1.since(machine);
+        let cause = match waited {
+            Some(waited) if waited >= gap / 2 => {
+                StallCause::Starved { waited, pressure: since.pressure, throttled: since.throttled }
+            }
+            _ => StallCause::ProcessStopped { during: gap },
+        };
+        self.before = after;
+        let cost = self.judge.cost(&self.subject.gate.pace(), now);
+        let stall = Stall { cause, lasted: gap, cost };
+        self.subject.findings.was(stall.clone(), now);
+        self.subject.gate.notes().leave(Note::Stall(Box::new(stall)));
+        self.judge.begin_anew(now);
+    }
+}
