@@ -17,6 +17,8 @@ use crate::gate::{Gate, Policy, Port};
 use crate::observe::{
     Cost, Ledger, ListenerSnapshot, Note, Phase, Report, Snapshot, Stall, StallCause, distribution,
 };
+#[cfg(feature = "metrics")]
+use crate::observe::{Timings, microseconds};
 use crate::stall::{Board, Findings};
 
 /// What acceptor, dispatchers, handles and the watch share.
@@ -154,6 +156,7 @@ impl Core {
         let occupancy = self.gate.occupancy();
         let cost = Cost { waiting: occupancy.waiting, open: occupancy.open, ..Cost::default() };
         let stall = Stall { cause: StallCause::RuntimeGone, lasted: Duration::ZERO, cost };
+        self.findings.count(&stall.cause);
         self.findings.was(stall.clone(), Instant::now());
         self.gate.notes().leave(Note::Stall(Box::new(stall)));
     }
@@ -176,6 +179,13 @@ impl Core {
 
     pub(crate) fn ledgers(&self) -> Vec<Arc<Ledger>> {
         self.gate.ports().iter().map(|port| Arc::clone(&port.ledger)).collect()
+    }
+
+    /// The distributions that belong to no listener.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn timings(&self) -> Timings {
+        let polls = self.board.as_ref().map_or_else(microseconds, |board| board.poll_times());
+        Timings { runtime_delay: self.gate.delays().load(), poll_time: polls.load() }
     }
 
     /// How long something has been waiting for its turn on the runtime.
@@ -210,6 +220,7 @@ impl Core {
             sources: occupancy.sources,
             oldest_wait: occupancy.oldest.map(|handshake| now.saturating_duration_since(handshake)),
             stalls: self.findings.stalls(now),
+            stalls_so_far: self.findings.counts(),
             runtime_delay: distribution(self.gate.delays()),
             runtime_late: self.runtime_late(now),
             poll_time: self.board.as_ref().map(|board| board.poll_time()).unwrap_or_default(),

@@ -35,7 +35,7 @@ impl Publisher {
 
     /// Tells everything as it is now.
     pub fn publish(&mut self) {
-        self.metrics.publish(&self.core.snapshot(), &self.core.ledgers());
+        self.metrics.publish(&self.core.snapshot(), &self.core.ledgers(), &self.core.timings());
     }
 }
 

@@ -13,6 +13,8 @@ mod report;
 mod snapshot;
 mod speak;
 mod stall;
+#[cfg(feature = "metrics")]
+mod stall_metrics;
 mod watch;
 
 pub(crate) use ledger::{Ending, Ledger, microseconds, record};
@@ -24,4 +26,6 @@ pub use report::{DeadOnArrival, Deaths, Refused, Report, Served};
 pub(crate) use snapshot::distribution;
 pub use snapshot::{Accepting, Distribution, LaneSnapshot, ListenerSnapshot, Phase, Snapshot};
 pub use stall::{Blame, Blamed, Cost, Doing, Part, Stall, StallCause, Thread};
-pub(crate) use watch::{Subject, start as start_watch};
+#[cfg(feature = "metrics")]
+pub(crate) use stall_metrics::Timings;
+pub(crate) use watch::{LONGEST_REST, Subject, start as start_watch};

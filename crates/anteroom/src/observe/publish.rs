@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::ptr;
 use std::sync::Arc;
 
-use histogram::{AtomicHistogram, Histogram};
+use histogram::Histogram;
 use metrics::{
     Label, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
     with_recorder,
@@ -16,6 +16,7 @@ use metrics::{
 use super::ledger::{Ledger, empty_copy};
 use super::report::Deaths;
 use super::snapshot::{LaneSnapshot, ListenerSnapshot, Snapshot};
+use super::stall_metrics::{StallMetrics, Timings};
 use crate::admit::Cause;
 
 /// Where the recorder stands: another one has been told nothing yet.
@@ -25,18 +26,19 @@ type RecorderAddress = usize;
 pub(crate) struct Metrics {
     recorder: RecorderAddress,
     events_lost: u64,
+    stalls: StallMetrics,
     listeners: Vec<Published>,
 }
 
 impl Metrics {
     pub(crate) fn new(ledgers: &[Arc<Ledger>]) -> Self {
         let listeners = ledgers.iter().map(|_| Published::nothing()).collect();
-        Self { recorder: recorder_address(), events_lost: 0, listeners }
+        Self { recorder: recorder_address(), events_lost: 0, stalls: StallMetrics::new(), listeners }
     }
 
     /// Counters as what they have grown by: a second server of this process that has listeners of the
     /// same names adds to them.
-    pub(crate) fn publish(&mut self, snapshot: &Snapshot, ledgers: &[Arc<Ledger>]) {
+    pub(crate) fn publish(&mut self, snapshot: &Snapshot, ledgers: &[Arc<Ledger>], timings: &Timings) {
         // What was told to nobody, before a recorder was installed, is told to it from the beginning.
         if self.recorder != recorder_address() {
             *self = Self::new(ledgers);
@@ -44,6 +46,7 @@ impl Metrics {
         describe();
         gauge!("anteroom_oldest_wait_seconds").set(snapshot.oldest_wait.unwrap_or_default().as_secs_f64());
         room(snapshot);
+        self.stalls.publish(snapshot, timings);
         for (number, lane) in snapshot.lanes.iter().enumerate() {
             order(number, *lane);
         }
@@ -139,12 +142,20 @@ impl Published {
     fn waits(&mut self, name: &str, ledger: &Ledger) {
         let labels = || [Label::new("listener", name.to_owned())].to_vec();
         more(
-            &ledger.kernel_wait,
+            ledger.kernel_wait.load(),
             &mut self.kernel_wait,
             &histogram!("anteroom_kernel_wait_seconds", labels()),
         );
-        more(&ledger.room_wait, &mut self.room_wait, &histogram!("anteroom_room_wait_seconds", labels()));
-        more(&ledger.handler_time, &mut self.handler_time, &histogram!("anteroom_handler_seconds", labels()));
+        more(
+            ledger.room_wait.load(),
+            &mut self.room_wait,
+            &histogram!("anteroom_room_wait_seconds", labels()),
+        );
+        more(
+            ledger.handler_time.load(),
+            &mut self.handler_time,
+            &histogram!("anteroom_handler_seconds", labels()),
+        );
     }
 
     /// A counter that has not grown is published too: a zero that is there is an answer.
@@ -158,7 +169,7 @@ impl Published {
 
 /// What came since `published`, which becomes `now`. A count that is lower has begun anew: the
 /// kernel's drops wrap.
-fn growth(published: &mut u64, now: u64) -> u64 {
+pub(super) fn growth(published: &mut u64, now: u64) -> u64 {
     let before = std::mem::replace(published, now);
     now.checked_sub(before).unwrap_or(now)
 }
@@ -189,8 +200,7 @@ fn under_way(listener: &ListenerSnapshot) {
 }
 
 /// Records what came since the last time, each value as the end of its bucket.
-fn more(now: &AtomicHistogram, published: &mut Histogram, into: &metrics::Histogram) {
-    let now = now.load();
+pub(super) fn more(now: Histogram, published: &mut Histogram, into: &metrics::Histogram) {
     for (bucket, before) in now.iter().zip(published.iter()) {
         let new = bucket.count().saturating_sub(before.count());
         if new > 0 {
@@ -367,6 +377,7 @@ mod tests {
                 sources: 0,
                 oldest_wait: None,
                 stalls: Vec::new(),
+                stalls_so_far: Vec::new(),
                 runtime_delay: Default::default(),
                 runtime_late: None,
                 poll_time: Default::default(),
@@ -384,7 +395,9 @@ mod tests {
         }
 
         fn publish(&mut self, to: &Kept) {
-            with_local_recorder(to, || self.publisher.publish(&self.snapshot, &self.ledgers));
+            with_local_recorder(to, || {
+                self.publisher.publish(&self.snapshot, &self.ledgers, &Timings::none())
+            });
         }
     }
 

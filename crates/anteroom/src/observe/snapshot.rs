@@ -117,6 +117,8 @@ pub struct Snapshot {
     /// What keeps clients waiting at the moment, and what did in the last seconds if it can only be told
     /// afterwards. Empty where [`Config::stall_watch`](crate::Config::stall_watch) is `None`.
     pub stalls: Vec<Stall>,
+    /// How many stalls have been told so far, by the label of their cause.
+    pub stalls_so_far: Vec<(&'static str, u64)>,
     /// How late the runtime runs what is ready, as measured from outside by tasks of the server.
     pub runtime_delay: Distribution,
     /// How long something has been waiting for its turn on the runtime now. `None` when nothing is.

@@ -339,6 +339,7 @@ mod tests {
             sources: 0,
             oldest_wait: None,
             stalls: Vec::new(),
+            stalls_so_far: Vec::new(),
             runtime_delay: Default::default(),
             runtime_late: None,
             poll_time: Default::default(),

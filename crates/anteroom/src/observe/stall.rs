@@ -104,6 +104,20 @@ pub enum StallCause {
 }
 
 impl StallCause {
+    /// Every name, each once.
+    pub(crate) const LABELS: [&'static str; 10] = [
+        "held",
+        "runtime_late",
+        "service_not_ready",
+        "limit_reached",
+        "permits_leaked",
+        "out_of_descriptors",
+        "paused",
+        "process_stopped",
+        "starved",
+        "runtime_gone",
+    ];
+
     /// The name in metrics and events.
     #[must_use]
     pub fn label(&self) -> &'static str {

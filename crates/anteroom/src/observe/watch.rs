@@ -14,17 +14,27 @@ use super::ledger::Ledger;
 use super::note::{Note, Notes};
 #[cfg(feature = "metrics")]
 use super::publish::Metrics;
-use super::snapshot::{Phase, Snapshot};
+use super::snapshot::{Accepting, ListenerSnapshot, Phase, Snapshot};
 use super::speak::Speaker;
+#[cfg(feature = "metrics")]
+use super::stall_metrics::Timings;
 
 /// How often samples are published: half of the promised second.
 const PERIOD: Duration = Duration::from_millis(500);
 
+/// The longest time between two samples, where somebody wakes the watch as soon as anything moves.
+pub(crate) const LONGEST_REST: Duration = Duration::from_secs(32);
+
 /// What the watch looks at.
 pub(crate) struct Subject {
+    /// While nothing moves each sample is put off for twice as long as the one before, up to this. `None`:
+    /// nobody says when something moves, and it is looked at all the time.
+    pub(crate) longest_rest: Option<Duration>,
     pub(crate) notes: Arc<Notes>,
     #[cfg_attr(not(feature = "metrics"), expect(dead_code, reason = "only metrics need whole histograms"))]
     pub(crate) ledgers: Vec<Arc<Ledger>>,
+    #[cfg(feature = "metrics")]
+    pub(crate) timings: Box<dyn Fn() -> Timings + Send>,
     pub(crate) phase: Box<dyn Fn() -> Phase + Send>,
     pub(crate) snapshot: Box<dyn Fn() -> Snapshot + Send>,
 }
@@ -43,6 +53,8 @@ struct Watch {
     subject: Subject,
     taken: VecDeque<Note>,
     speaker: Speaker,
+    /// Of the last sample.
+    marks: Marks,
     #[cfg(feature = "metrics")]
     publisher: Metrics,
 }
@@ -55,6 +67,7 @@ impl Watch {
             subject,
             taken: VecDeque::new(),
             speaker,
+            marks: Marks::default(),
             #[cfg(feature = "metrics")]
             publisher,
         }
@@ -62,20 +75,28 @@ impl Watch {
 
     fn run(mut self) {
         let mut sampled: Option<Instant> = None;
+        let mut rest = PERIOD;
         loop {
             // Before the notes: the last one is left before this phase is entered.
             let phase = (self.subject.phase)();
             self.speak();
             if phase == Phase::Stopped {
-                self.sample();
+                let _at_rest = self.sample();
                 // What was noted while the sample was told: nobody else will speak of it.
                 return self.speak();
             }
             if sampled.is_none_or(|then| then.elapsed() >= PERIOD) {
                 sampled = Some(Instant::now());
-                self.sample();
+                rest = if self.sample() { PERIOD } else { rest * 2 };
             }
-            std::thread::park_timeout(PERIOD.saturating_sub(sampled.map_or(PERIOD, |then| then.elapsed())));
+            let longest = self.subject.longest_rest.unwrap_or(PERIOD);
+            let due = rest.min(longest).saturating_sub(sampled.map_or(PERIOD, |then| then.elapsed()));
+            let parked = Instant::now();
+            std::thread::park_timeout(due);
+            if parked.elapsed() < due {
+                // Somebody has woken it: something moves.
+                rest = PERIOD;
+            }
         }
     }
 
@@ -91,13 +112,52 @@ impl Watch {
         }
     }
 
-    /// A subscriber that panics does not keep the recorder from its sample, nor the other way round.
-    fn sample(&mut self) {
+    /// A subscriber that panics does not keep the recorder from its sample, nor the other way round. Says
+    /// whether anything moves.
+    fn sample(&mut self) -> bool {
         let snapshot = (self.subject.snapshot)();
         contained(|| self.speaker.look(&snapshot));
         #[cfg(feature = "metrics")]
-        contained(|| self.publisher.publish(&snapshot, &self.subject.ledgers));
+        contained(|| self.publisher.publish(&snapshot, &self.subject.ledgers, &(self.subject.timings)()));
+        let marks = Marks::of(&snapshot);
+        let moves = marks != self.marks || is_uneasy(&snapshot);
+        self.marks = marks;
+        moves
     }
+}
+
+/// What differs between two samples if anything has moved in between.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Marks {
+    accepted: u64,
+    handed_out: u64,
+    open: usize,
+    polls: u64,
+    drops: u64,
+}
+
+impl Marks {
+    fn of(snapshot: &Snapshot) -> Self {
+        Self {
+            accepted: snapshot.report.accepted,
+            handed_out: snapshot.listeners.iter().map(|listener| listener.handed_out).sum(),
+            open: snapshot.open,
+            polls: snapshot.poll_time.count,
+            drops: snapshot.listeners.iter().filter_map(|listener| listener.queue?.drops).sum(),
+        }
+    }
+}
+
+/// Something may change that nobody tells of: what stands in the kernel's queue is only seen by looking.
+fn is_uneasy(snapshot: &Snapshot) -> bool {
+    let stands = |listener: &ListenerSnapshot| {
+        let depth = listener.queue.and_then(|queue| queue.depth);
+        listener.accepting != Accepting::Yes || depth.is_some_and(|depth| depth > 0)
+    };
+    snapshot.phase != Phase::Serving
+        || snapshot.waiting > 0
+        || !snapshot.stalls.is_empty()
+        || snapshot.listeners.iter().any(stands)
 }
 
 /// The panic hook has told of a panic; who speaks and publishes keeps counts that a panic leaves
@@ -155,6 +215,7 @@ mod tests {
             sources: 0,
             oldest_wait: None,
             stalls: Vec::new(),
+            stalls_so_far: Vec::new(),
             runtime_delay: Default::default(),
             runtime_late: None,
             poll_time: Default::default(),
@@ -180,8 +241,11 @@ mod tests {
         notes.leave(Note::Paused);
         let late = Arc::clone(&notes);
         let subject = Subject {
+            longest_rest: None,
             notes,
             ledgers: Vec::new(),
+            #[cfg(feature = "metrics")]
+            timings: Box::new(Timings::none),
             phase: Box::new(|| Phase::Stopped),
             snapshot: Box::new(move || {
                 late.leave(Note::Resumed);
@@ -200,8 +264,11 @@ mod tests {
         let samples = Arc::new(AtomicUsize::new(0));
         let (round, sampled) = (Arc::clone(&rounds), Arc::clone(&samples));
         let subject = Subject {
+            longest_rest: None,
             notes,
             ledgers: Vec::new(),
+            #[cfg(feature = "metrics")]
+            timings: Box::new(Timings::none),
             // Woken at each round, so that the second comes before a sample is due again.
             phase: Box::new(move || {
                 waker.wake();
@@ -254,8 +321,11 @@ mod tests {
         let notes = Arc::new(Notes::default());
         let late = Arc::clone(&notes);
         let subject = Subject {
+            longest_rest: None,
             notes,
             ledgers: Vec::new(),
+            #[cfg(feature = "metrics")]
+            timings: Box::new(Timings::none),
             phase: Box::new(|| Phase::Stopped),
             snapshot: Box::new(move || {
                 late.leave(Note::Resumed);
@@ -273,8 +343,11 @@ mod tests {
             notes.leave(note);
         }
         let subject = Subject {
+            longest_rest: None,
             notes,
             ledgers: Vec::new(),
+            #[cfg(feature = "metrics")]
+            timings: Box::new(Timings::none),
             phase: Box::new(|| Phase::Stopped),
             snapshot: Box::new(|| Snapshot { events_lost: 3, ..nothing(Phase::Stopped) }),
         };

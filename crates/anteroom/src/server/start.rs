@@ -15,7 +15,7 @@ use crate::admit::LaneRules;
 use crate::config::{AcceptOn, Config};
 use crate::gate::{Gate, Plan, Policy, Port};
 use crate::lifecycle::{Core, Life, Settings, StartError};
-use crate::observe::{Note, Notes, Phase, Subject, start_watch};
+use crate::observe::{LONGEST_REST, Note, Notes, Phase, Subject, start_watch};
 use crate::stall::{self, Board, Findings, start_pulse};
 
 /// What both builders gather.
@@ -64,9 +64,14 @@ pub(super) fn start(common: Common, lanes: Vec<Lane>) -> Result<Arc<Core>, Start
     let acceptor = Acceptor::new(parts)
         .map_err(|source| StartError::Resources { what: "the acceptor's descriptors", source })?;
     let (watched, lives) = (Arc::clone(&core), Arc::clone(&core));
+    #[cfg(feature = "metrics")]
+    let timed = Arc::clone(&core);
     start_watch(Subject {
+        longest_rest: core.board.is_some().then_some(LONGEST_REST),
         notes: core.gate.shared_notes(),
         ledgers: core.ledgers(),
+        #[cfg(feature = "metrics")]
+        timings: Box::new(move || timed.timings()),
         phase: Box::new(move || lives.life.phase()),
         snapshot: Box::new(move || watched.snapshot()),
     })

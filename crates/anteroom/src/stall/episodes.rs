@@ -39,8 +39,13 @@ pub(super) struct Seen {
 /// What is to be told.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Told {
-    Stall(Stall),
-    Over { cause: &'static str, lasted: Duration },
+    Begun(Stall),
+    /// There is more to tell of one that goes on.
+    Grown(Stall),
+    Over {
+        cause: &'static str,
+        lasted: Duration,
+    },
 }
 
 #[derive(Debug)]
@@ -104,8 +109,9 @@ impl Episodes {
                 }
             };
             if is_due {
-                episode.told = Some((now, episode.seen.extent));
-                told.push(Told::Stall(episode.stall(now, cost)));
+                let before = episode.told.replace((now, episode.seen.extent));
+                let stall = episode.stall(now, cost);
+                told.push(if before.is_none() { Told::Begun(stall) } else { Told::Grown(stall) });
             }
         }
         told
@@ -147,7 +153,7 @@ mod tests {
         assert!(episodes.is_uneasy() && episodes.current(clock.at(0), Cost::default()).is_empty());
         assert!(look(&mut episodes, vec![paused(clock.at(100))], clock.at(249)).is_empty());
         let told = look(&mut episodes, vec![paused(clock.at(100))], clock.at(250));
-        assert!(matches!(&told[..], [Told::Stall(stall)] if stall.lasted == THRESHOLD), "{told:?}");
+        assert!(matches!(&told[..], [Told::Begun(stall)] if stall.lasted == THRESHOLD), "{told:?}");
         for second in 0..20 {
             assert!(look(&mut episodes, vec![paused(clock.at(0))], clock.at(300 + 100 * second)).is_empty());
         }

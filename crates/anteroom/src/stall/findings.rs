@@ -2,11 +2,13 @@
 //!
 //! Owns the list that snapshots show. Never looks for anything itself.
 
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::beat::Beat;
-use crate::observe::Stall;
+use crate::observe::{Stall, StallCause};
 
 /// What can only be told afterwards is shown for so long.
 const SHOWN_FOR: Duration = Duration::from_secs(5);
@@ -15,6 +17,8 @@ const SHOWN_FOR: Duration = Duration::from_secs(5);
 pub(crate) struct Findings {
     pub(super) beat: Arc<Beat>,
     stalls: Mutex<Stalls>,
+    /// How many were told, by cause.
+    counts: [AtomicU64; StallCause::LABELS.len()],
 }
 
 #[derive(Debug, Default)]
@@ -26,7 +30,7 @@ struct Stalls {
 
 impl Findings {
     pub(crate) fn new() -> Self {
-        Self { beat: Arc::new(Beat::new()), stalls: Mutex::default() }
+        Self { beat: Arc::new(Beat::new()), stalls: Mutex::default(), counts: Default::default() }
     }
 
     /// What keeps clients waiting now, and what did a moment ago.
@@ -44,6 +48,19 @@ impl Findings {
     /// It is over already.
     pub(crate) fn was(&self, stall: Stall, now: Instant) {
         self.lock().past.push((stall, now + SHOWN_FOR));
+    }
+
+    /// One more has been told.
+    pub(crate) fn count(&self, cause: &StallCause) {
+        let number = StallCause::LABELS.iter().position(|label| *label == cause.label());
+        if let Some(count) = number.and_then(|number| self.counts.get(number)) {
+            count.fetch_add(1, Relaxed);
+        }
+    }
+
+    pub(crate) fn counts(&self) -> Vec<(&'static str, u64)> {
+        let counts = self.counts.iter().map(|count| count.load(Relaxed));
+        StallCause::LABELS.into_iter().zip(counts).collect()
     }
 
     /// For how long an empty task has been waiting for its turn.

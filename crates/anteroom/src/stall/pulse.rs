@@ -221,8 +221,11 @@ impl Pulse {
         let is_bad = !seen.is_empty() || self.episodes.is_uneasy();
         let cost = if is_bad { self.judge.cost(pace, now) } else { Default::default() };
         for told in self.episodes.look(seen, settings.threshold, cost, now) {
+            if let Told::Begun(stall) = &told {
+                self.subject.findings.count(&stall.cause);
+            }
             self.subject.gate.notes().leave(match told {
-                Told::Stall(stall) => Note::Stall(Box::new(stall)),
+                Told::Begun(stall) | Told::Grown(stall) => Note::Stall(Box::new(stall)),
                 Told::Over { cause, lasted } => Note::StallOver { cause, lasted },
             });
         }
@@ -263,6 +266,7 @@ impl Pulse {
         self.before = after;
         let cost = self.judge.cost(&self.subject.gate.pace(), now);
         let stall = Stall { cause, lasted: gap, cost };
+        self.subject.findings.count(&stall.cause);
         self.subject.findings.was(stall.clone(), now);
         self.subject.gate.notes().leave(Note::Stall(Box::new(stall)));
         self.judge.begin_anew(now);
