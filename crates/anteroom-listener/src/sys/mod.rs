@@ -15,6 +15,7 @@
 //! - `PEER_INTEREST` and `peer_sign`: which bits of poll(2) to ask for, and what the answer says of the peer.
 //! - `Selector`, `Alarm`, `Notices`: what a poller sleeps on, what wakes it, and what it is told.
 
+mod clock;
 mod descriptors;
 pub(crate) mod inherited;
 mod poll;
@@ -32,6 +33,7 @@ use portable as platform;
 
 use std::time::Duration;
 
+pub(crate) use clock::monotonic_nanos;
 pub(crate) use descriptors::descriptor_limit;
 pub(crate) use platform::{
     Alarm, Notices, PEER_INTEREST, Selector, accept, cookies_sent, discard_uncopied, drops, fence,

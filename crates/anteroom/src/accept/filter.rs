@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anteroom_listener::PeerAddr;
 
 use crate::admit::Cause;
-use crate::observe::Part;
+use crate::observe::{Part, Tick};
 use crate::stall::{Board, Work};
 
 /// A connection that asks to be let in.
@@ -71,7 +71,7 @@ impl Filter {
     pub(super) fn ask(&mut self, candidate: &Candidate<'_>, listener: usize) -> Answer {
         let asked = Instant::now();
         if let Some(board) = &self.board {
-            board.enter(Work { part: Part::Filter, of: listener, key: 0, span: 0 }, asked);
+            board.enter(Work { part: Part::Filter, of: listener, key: 0, span: 0 }, Tick::now());
         }
         let verdict = catch_unwind(AssertUnwindSafe(|| (self.decide)(candidate)));
         let took = asked.elapsed();

@@ -151,7 +151,7 @@ impl Connection<Socket> {
         draining: &CancellationToken,
         handed: HandOver,
     ) -> io::Result<Self> {
-        let HandOver { parked, key, room_wait, .. } = handed;
+        let HandOver { parked, key, room_wait } = handed;
         let Parked { id, port, stream, peer, kernel_wait, .. } = parked;
         let (local, listener) = match gate.ports().get(port) {
             Some(port) if port.address.is_wildcard() => (

@@ -10,7 +10,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
-use std::time::Instant;
 
 use pin_project_lite::pin_project;
 use tokio::runtime;
@@ -19,7 +18,7 @@ use tracing::{Span, debug, error};
 use super::info::Info;
 use super::permit::Refusing;
 use crate::gate::{Gate, OpenKey, OpenTask, Wire};
-use crate::observe::{Ending, Part};
+use crate::observe::{Ending, Part, Tick};
 use crate::stall::{Board, Work};
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -109,16 +108,12 @@ impl Handling {
 
     /// Runs one poll of the handler, for everybody to see which it is and since when.
     fn watched<T>(&mut self, poll: impl FnOnce(&mut Self) -> T) -> T {
-        let Some(entered) = self.hooks.board.as_ref().map(|board| {
-            let now = Instant::now();
-            board.enter(self.work, now);
-            now
-        }) else {
-            return poll(self);
-        };
+        let Some(board) = &self.hooks.board else { return poll(self) };
+        let entered = Tick::now();
+        board.enter(self.work, entered);
         let polled = poll(self);
         if let Some(board) = &self.hooks.board {
-            board.leave_handler(self.work.of, entered.elapsed());
+            board.leave_handler(self.work.of, Tick::now().since(entered));
         }
         polled
     }

@@ -28,7 +28,7 @@ impl State {
         let door = doors.get_mut(lane)?;
         if room.can_take(lane, now) {
             // Those who slept for a place may have waited for one that the others could not have.
-            return door.wake_from(Asleep::Arrival, now).or_else(|| door.wake_from(Asleep::Place, now));
+            return door.wake_from(Asleep::Arrival).or_else(|| door.wake_from(Asleep::Place));
         }
         if door.is_closed() && room.standing_in(lane) == 0 {
             return door.close();
@@ -295,7 +295,7 @@ impl Gate {
             let State { room, doors, .. } = &mut *state;
             let place = |lane| room.can_take(lane, now);
             let wakers = doors.iter_mut().enumerate().filter_map(|(lane, door)| {
-                door.answer(now).or_else(|| place(lane).then(|| door.wake_from(Asleep::Place, now)).flatten())
+                door.answer().or_else(|| place(lane).then(|| door.wake_from(Asleep::Place)).flatten())
             });
             let wakers = wakers.collect();
             if state.next_by_rate().is_some() {

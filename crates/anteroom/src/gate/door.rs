@@ -3,7 +3,8 @@
 //! Owns the taker's waker. Never takes anybody itself.
 
 use std::task::Waker;
-use std::time::Instant;
+
+use crate::observe::Tick;
 
 /// What somebody who asked for a connection is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,7 +45,7 @@ pub(super) struct Door {
     /// runtime. The taker of an `Incoming` may have other things to do.
     is_prompt: bool,
     /// When it was woken, if it has not come yet.
-    summoned: Option<Instant>,
+    summoned: Option<Tick>,
 }
 
 impl Door {
@@ -59,20 +60,20 @@ impl Door {
     }
 
     /// The waker of the taker, if that is what it sleeps on: it is summoned.
-    pub(super) fn wake_from(&mut self, on: Asleep, now: Instant) -> Option<Waker> {
+    pub(super) fn wake_from(&mut self, on: Asleep) -> Option<Waker> {
         let waker = self.taker.take_if(|(_, asleep)| *asleep == on).map(|(waker, _)| waker)?;
-        self.summoned = self.is_prompt.then_some(now);
+        self.summoned = self.is_prompt.then(Tick::now);
         Some(waker)
     }
 
     /// The taker comes, and always comes when it is woken. When it was, if it was.
-    pub(super) fn comes_promptly(&mut self) -> Option<Instant> {
+    pub(super) fn comes_promptly(&mut self) -> Option<Tick> {
         self.is_prompt = true;
         self.summoned.take()
     }
 
     /// When the taker was woken, if it has not come yet.
-    pub(super) fn summoned(&self) -> Option<Instant> {
+    pub(super) fn summoned(&self) -> Option<Tick> {
         self.summoned
     }
 
@@ -98,10 +99,10 @@ impl Door {
     }
 
     /// The waker of a taker that sleeps on its service, if the service has rung.
-    pub(super) fn answer(&mut self, now: Instant) -> Option<Waker> {
+    pub(super) fn answer(&mut self) -> Option<Waker> {
         if self.rung && self.sleeps_on(Asleep::Service) {
             self.rung = false;
-            return self.wake_from(Asleep::Service, now);
+            return self.wake_from(Asleep::Service);
         }
         None
     }

@@ -11,6 +11,7 @@ use super::open::{Whose, Wire};
 use super::register::OPEN_BIT;
 use super::{Gate, State};
 use crate::admit::{Token, Turn};
+use crate::observe::Tick;
 
 /// How the gate moves: cheap, for every tick.
 #[derive(Clone, Copy, Debug, Default)]
@@ -51,7 +52,7 @@ impl Gate {
         let state = self.lock();
         Pace {
             summons: self.delays.summons.load(Ordering::Relaxed),
-            summoned: state.doors.iter().filter_map(Door::summoned).min(),
+            summoned: state.doors.iter().filter_map(Door::summoned).min().map(Tick::instant),
             open: state.room.open(),
             waiting: state.room.len() - state.room.silent(),
             oldest: (0..state.doors.len()).filter_map(|lane| state.room.oldest_in(lane)).min(),

@@ -65,8 +65,6 @@ pub(crate) struct HandOver {
     pub(crate) parked: Parked,
     pub(crate) key: OpenKey,
     pub(crate) room_wait: Duration,
-    /// When it was taken.
-    pub(crate) at: Instant,
 }
 
 /// What an arrival comes with from the acceptor.

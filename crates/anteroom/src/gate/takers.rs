@@ -10,7 +10,7 @@ use super::door::{Asleep, Door, Doorstep};
 use super::open::{Open, Whose};
 use super::{AT_ONCE, CountedBy, Gate, HandOver, State};
 use crate::admit::{Cause, Stage, Take, Turn};
-use crate::observe::record;
+use crate::observe::{Tick, record_nanos};
 
 /// One that has waited longer than this is looked at once more when it is taken.
 pub(crate) const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(1);
@@ -23,16 +23,16 @@ impl Gate {
     pub(crate) fn poll_someone(
         &self,
         lane: usize,
-        turn_came: Option<Instant>,
+        turn_came: Option<Tick>,
         cx: &mut Context<'_>,
     ) -> Poll<Doorstep> {
         let mut state = self.lock();
         let State { room, doors, .. } = &mut *state;
         let Some(door) = doors.get_mut(lane) else { return Poll::Ready(Doorstep::End) };
-        let waited = turn_came.and_then(|now| Some(now.saturating_duration_since(door.comes_promptly()?)));
+        let waited = turn_came.and_then(|now| Some(now.since(door.comes_promptly()?)));
         if let Some(waited) = waited {
             self.delays.summons.fetch_add(1, Ordering::Relaxed);
-            record(&self.delays.histogram, waited);
+            record_nanos(&self.delays.histogram, waited);
         }
         let turn = room.turn(lane);
         if turn == Turn::Now || (turn != Turn::NotYet && turn.has_come(Instant::now())) {
@@ -100,7 +100,7 @@ impl Gate {
             }
             self.tell_the_end();
             self.tell_room();
-            return Some(HandOver { parked, key, room_wait, at: now });
+            return Some(HandOver { parked, key, room_wait });
         }
     }
 

@@ -213,6 +213,11 @@ pub(crate) fn record(histogram: &AtomicHistogram, value: Duration) {
     let _out_of_range = histogram.increment(micros);
 }
 
+/// As [`record`], from nanoseconds.
+pub(crate) fn record_nanos(histogram: &AtomicHistogram, nanos: u64) {
+    let _out_of_range = histogram.increment(nanos / 1000);
+}
+
 /// A copy with the same buckets.
 #[cfg(feature = "metrics")]
 pub(crate) fn empty_copy() -> Histogram {

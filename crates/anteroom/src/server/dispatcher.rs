@@ -9,7 +9,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker, ready};
-use std::time::Instant;
 
 use tokio::runtime;
 use tower_service::Service;
@@ -18,7 +17,7 @@ use tracing::debug;
 use crate::connection::{Connection, Handling, Hooks, spawn};
 use crate::gate::{CountedBy, Doorstep, Gate};
 use crate::lifecycle::{Core, Failure};
-use crate::observe::Part;
+use crate::observe::{Part, Tick};
 use crate::stall::{Board, Work};
 
 pub(super) type BoxError = Box<dyn Error + Send + Sync>;
@@ -74,30 +73,28 @@ where
 struct Stamps<'a> {
     board: &'a Board,
     lane: usize,
-    /// When the last piece was entered.
-    since: Instant,
+    /// When its turn came, and for each piece that was entered a nanosecond later: the clock is not asked
+    /// again for each of them.
+    now: Tick,
 }
 
 impl<'a> Stamps<'a> {
     fn new(board: &'a Board, lane: usize) -> Self {
-        Self { board, lane, since: Instant::now() }
+        Self { board, lane, now: Tick::now() }
     }
 
-    fn poll_ready(&self) {
-        let work = Work { part: Part::PollReady, of: self.lane, key: 0, span: 0 };
-        self.board.enter(work, self.since);
+    fn poll_ready(&mut self) {
+        self.enter(Work { part: Part::PollReady, of: self.lane, key: 0, span: 0 });
     }
 
-    /// `at` is when the connection was taken: the clock is not asked again.
-    fn call(&mut self, work: Work, at: Instant) {
-        self.board.count_if_slow(self.lane, at.saturating_duration_since(self.since));
-        self.since = at;
-        self.board.enter(work, at);
+    fn enter(&mut self, work: Work) {
+        self.board.enter(work, self.now);
+        self.now = self.now.next();
     }
 
     fn leave(self) {
         self.board.leave();
-        self.board.count_if_slow(self.lane, self.since.elapsed());
+        self.board.count_if_slow(self.lane, Tick::now().since(self.now));
     }
 }
 
@@ -108,7 +105,7 @@ where
     fn serve(&mut self, stamps: &mut Option<Stamps<'_>>, cx: &mut Context<'_>) -> Poll<()> {
         let core = Arc::clone(&self.core);
         for _ in 0..AT_ONCE {
-            let turn_came = stamps.as_ref().map(|stamps| stamps.since);
+            let turn_came = stamps.as_ref().map(|stamps| stamps.now);
             if ready!(core.gate.poll_someone(self.lane, turn_came, cx)) == Doorstep::End {
                 self.over = true;
                 return Poll::Ready(());
@@ -124,9 +121,8 @@ where
             }
             // Who was there may have left meanwhile; the readiness then waits for the next.
             let Some(handed) = core.gate.take(self.lane, CountedBy::Task) else { continue };
-            let at = handed.at;
             match Connection::hand_over(&core.gate, &core.life.draining, handed) {
-                Ok(connection) => self.call(connection, stamps, at),
+                Ok(connection) => self.call(connection, stamps),
                 Err(error) => {
                     debug!(target: "anteroom::refused", %error, "the runtime's driver did not take it")
                 }
@@ -158,11 +154,11 @@ where
         }
     }
 
-    fn call(&mut self, connection: Connection, stamps: &mut Option<Stamps<'_>>, at: Instant) {
+    fn call(&mut self, connection: Connection, stamps: &mut Option<Stamps<'_>>) {
         let wire = connection.wire();
         let mut handling = Handling::new(&connection, self.lane, &self.hooks);
         if let Some(stamps) = stamps {
-            stamps.call(handling.call(), at);
+            stamps.enter(handling.call());
         }
         let service = &mut self.service;
         if let Some(future) = handling.contain(|| service.call(connection)) {

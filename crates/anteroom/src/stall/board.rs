@@ -7,13 +7,13 @@ use std::cell::RefCell;
 use std::sync::atomic::Ordering::{AcqRel, Relaxed};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use histogram::AtomicHistogram;
 
 use super::slot::{Glimpse, Slot, Work};
 use super::thread;
-use crate::observe::{Distribution, Thread, distribution, microseconds, record};
+use crate::observe::{Distribution, Thread, Tick, distribution, microseconds, nanos, record_nanos};
 
 thread_local! {
     /// The slots of this thread, by the number of the board: one as a rule.
@@ -26,7 +26,6 @@ static BOARDS: AtomicUsize = AtomicUsize::new(0);
 #[derive(Debug)]
 pub(crate) struct Board {
     number: usize,
-    began: Instant,
     slots: Mutex<Vec<Arc<Slot>>>,
     /// Times of polls on threads that have ended.
     retired: AtomicHistogram,
@@ -64,8 +63,7 @@ impl Running {
         self.glimpse.work
     }
 
-    /// In nanoseconds since the board began.
-    pub(super) fn since(&self) -> u64 {
+    pub(super) fn since(&self) -> Tick {
         self.glimpse.since
     }
 }
@@ -77,15 +75,14 @@ pub(super) struct Look {
     pub(super) long: Vec<Running>,
     /// How often something was entered so far, on all threads.
     pub(super) entered: u64,
-    /// When the first of what is running and not yet long will be, in nanoseconds since the board began.
-    pub(super) next: Option<u64>,
+    /// When the first of what is running and not yet long will be.
+    pub(super) next: Option<Tick>,
 }
 
 impl Board {
     pub(crate) fn new(lanes: usize, slow_poll: Duration) -> Self {
         Self {
             number: BOARDS.fetch_add(1, Relaxed),
-            began: Instant::now(),
             slots: Mutex::default(),
             retired: microseconds(),
             slow: (0..lanes).map(|_| AtomicU64::new(0)).collect(),
@@ -97,18 +94,18 @@ impl Board {
 
     // ------------------------------------------------------------ the threads' side
 
-    /// This thread enters `work`, `at` this time; what it was in before it has left.
-    pub(crate) fn enter(&self, work: Work, at: Instant) {
-        let at = self.nanos(at);
+    /// This thread enters `work`, `at` this time, which is later than that at which it entered anything
+    /// before; what it was in it has left.
+    pub(crate) fn enter(&self, work: Work, at: Tick) {
         self.with_own(|slot| slot.begin(at, work));
         self.stir();
     }
 
-    /// This thread has come back from a handler, after so long.
-    pub(crate) fn leave_handler(&self, lane: usize, took: Duration) {
+    /// This thread has come back from a handler, after so many nanoseconds.
+    pub(crate) fn leave_handler(&self, lane: usize, took: u64) {
         self.with_own(|slot| {
             slot.end();
-            record(&slot.times, took);
+            record_nanos(&slot.times, took);
         });
         self.count_if_slow(lane, took);
     }
@@ -118,11 +115,17 @@ impl Board {
         self.with_own(Slot::end);
     }
 
-    pub(crate) fn count_if_slow(&self, lane: usize, took: Duration) {
-        if nanos(took) >= self.slow_poll.load(Relaxed) {
-            if let Some(slow) = self.slow.get(lane) {
-                slow.fetch_add(1, Relaxed);
-            }
+    /// Something of a lane took so many nanoseconds.
+    pub(crate) fn count_if_slow(&self, lane: usize, took: u64) {
+        if took >= self.slow_poll.load(Relaxed) {
+            self.count_slow(lane);
+        }
+    }
+
+    #[cold]
+    fn count_slow(&self, lane: usize) {
+        if let Some(slow) = self.slow.get(lane) {
+            slow.fetch_add(1, Relaxed);
         }
     }
 
@@ -145,13 +148,13 @@ impl Board {
     /// A thread that is just ending has none any more.
     fn with_own(&self, act: impl FnOnce(&Slot)) {
         let _thread_is_ending = OWN.try_with(|own| {
-            let Ok(mut own) = own.try_borrow_mut() else { return };
-            match own.iter().find(|(number, _)| *number == self.number) {
-                Some((_, slot)) => act(slot),
-                None => {
-                    let slot = self.add(&mut own);
-                    act(&slot);
+            if let Ok(own) = own.try_borrow() {
+                if let Some((_, slot)) = own.iter().find(|(number, _)| *number == self.number) {
+                    return act(slot);
                 }
+            }
+            if let Ok(mut own) = own.try_borrow_mut() {
+                act(&self.add(&mut own));
             }
         });
     }
@@ -191,8 +194,7 @@ impl Board {
     }
 
     /// What has been running for `long` and longer. Threads that have ended are forgotten.
-    pub(super) fn look(&self, now: Instant, long: Duration) -> Look {
-        let now = self.nanos(now);
+    pub(super) fn look(&self, now: Tick, long: Duration) -> Look {
         let mut look = Look::default();
         let mut slots = self.lock();
         slots.retain(|slot| {
@@ -205,7 +207,7 @@ impl Board {
         for slot in slots.iter() {
             look.entered = look.entered.wrapping_add(slot.begun());
             let Some(glimpse) = slot.look() else { continue };
-            let due = glimpse.since.saturating_add(nanos(long));
+            let due = glimpse.since.after(long);
             if due <= now {
                 look.long.push(Running { slot: Arc::clone(slot), glimpse });
             } else {
@@ -224,14 +226,6 @@ impl Board {
         for bucket in slot.times.load().iter().filter(|bucket| bucket.count() > 0) {
             let _in_range = self.retired.add(bucket.end(), bucket.count());
         }
-    }
-
-    pub(super) fn nanos(&self, at: Instant) -> u64 {
-        nanos(at.saturating_duration_since(self.began))
-    }
-
-    pub(super) fn instant(&self, nanos: u64) -> Instant {
-        self.began + Duration::from_nanos(nanos)
     }
 
     // ------------------------------------------------------------ everybody's
@@ -262,10 +256,6 @@ impl Board {
     }
 }
 
-fn nanos(duration: Duration) -> u64 {
-    duration.as_secs().saturating_mul(1_000_000_000).saturating_add(duration.subsec_nanos().into())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -276,15 +266,15 @@ mod tests {
     }
 
     fn long_ones(board: &Board) -> Vec<u64> {
-        let look = board.look(Instant::now(), Duration::ZERO);
+        let look = board.look(Tick::now(), Duration::ZERO);
         look.long.iter().map(|running| running.glimpse.work.key).collect()
     }
 
     #[test]
     fn two_boards_on_one_thread_do_not_see_each_other() {
         let (one, other) = (Board::new(1, Duration::MAX), Board::new(1, Duration::MAX));
-        one.enter(work(1), Instant::now());
-        other.enter(work(2), Instant::now());
+        one.enter(work(1), Tick::now());
+        other.enter(work(2), Tick::now());
         assert_eq!((long_ones(&one), long_ones(&other)), (vec![1], vec![2]));
         one.leave();
         assert_eq!((long_ones(&one), long_ones(&other)), (vec![], vec![2]));
@@ -293,11 +283,11 @@ mod tests {
     #[test]
     fn what_is_not_long_yet_says_when_it_will_be() {
         let board = Board::new(1, Duration::MAX);
-        board.enter(work(1), Instant::now());
-        let look = board.look(Instant::now(), Duration::from_secs(3600));
+        board.enter(work(1), Tick::now());
+        let look = board.look(Tick::now(), Duration::from_secs(3600));
         assert!(look.long.is_empty() && look.entered == 1);
-        let due = board.instant(look.next.expect("it runs"));
-        assert!(due > Instant::now() + Duration::from_secs(3590), "an hour after it began");
+        let due = look.next.expect("it runs");
+        assert!(due > Tick::now().after(Duration::from_secs(3590)), "an hour after it began");
     }
 
     #[test]
@@ -305,10 +295,10 @@ mod tests {
         let board = Arc::new(Board::new(1, Duration::from_millis(5)));
         let on = Arc::clone(&board);
         let thread = std::thread::Builder::new().name("a-worker".into()).spawn(move || {
-            on.enter(work(1), Instant::now());
-            on.leave_handler(0, Duration::from_millis(7));
-            on.enter(work(2), Instant::now());
-            let look = on.look(Instant::now(), Duration::ZERO);
+            on.enter(work(1), Tick::now());
+            on.leave_handler(0, 7_000_000);
+            on.enter(work(2), Tick::now());
+            let look = on.look(Tick::now(), Duration::ZERO);
             look.long.first().map(|running| running.slot.thread.clone())
         });
         let seen = thread.expect("a thread").join().expect("it ends").expect("it ran");
@@ -324,7 +314,7 @@ mod tests {
         let board = Board::new(1, Duration::MAX);
         board.watched_by(std::thread::current());
         board.fall_asleep();
-        board.enter(work(1), Instant::now());
+        board.enter(work(1), Tick::now());
         assert!(!board.is_asleep());
         // The token is there: this does not wait.
         std::thread::park();

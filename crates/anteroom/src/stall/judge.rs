@@ -26,6 +26,7 @@ const LEAKS_EVERY: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 struct Suspect {
     running: Running,
+    began: Instant,
     clocks: Option<Clocks>,
 }
 
@@ -101,7 +102,8 @@ impl Judge {
         for running in long {
             if !self.suspects.iter().any(|suspect| suspect.running.is_same(running)) {
                 let clocks = running.thread().id.and_then(thread::clocks);
-                self.suspects.push(Suspect { running: running.clone(), clocks });
+                let began = running.since().instant();
+                self.suspects.push(Suspect { running: running.clone(), began, clocks });
             }
         }
     }
@@ -132,7 +134,7 @@ impl Judge {
     // ------------------------------------------------------------ threads
 
     fn since(&self, suspect: &Suspect) -> Instant {
-        self.board.instant(suspect.running.since()).max(self.anew)
+        suspect.began.max(self.anew)
     }
 
     fn held(&self, bench: &Bench<'_>, delay: Duration) -> Option<Seen> {

@@ -18,7 +18,7 @@ use super::steady::{Delays, Steady};
 use super::thread::{self, Clocks};
 use crate::config::{Kick, StallWatch};
 use crate::gate::{Gate, Pace};
-use crate::observe::{Note, Phase, Stall, StallCause, Unready};
+use crate::observe::{Note, Phase, Stall, StallCause, Tick, Unready};
 
 /// Between two looks while anything moves, and between two kicks.
 const TICK: Duration = Duration::from_millis(10);
@@ -117,7 +117,7 @@ impl Pulse {
                 return;
             }
             self.subject.board.call_slow(settings.slow_poll);
-            let look = self.subject.board.look(now, LONG);
+            let look = self.subject.board.look(Tick::now(), LONG);
             let pace = self.subject.gate.pace();
             self.notice(&look, &pace, now);
             self.beat(&look, &pace, now, &settings);
@@ -142,7 +142,7 @@ impl Pulse {
         let until = if busy {
             board.wake_up();
             // Whoever has just begun is looked at as soon as it is long.
-            let first = look.next.map(|next| board.instant(next));
+            let first = look.next.map(Tick::instant);
             first.map_or(now + TICK, |first| first.min(now + TICK))
         } else if !board.is_asleep() {
             // Whoever did not see this yet has entered something by the next look: no fence is needed

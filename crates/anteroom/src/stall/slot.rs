@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use histogram::AtomicHistogram;
 
 use super::line::Line;
-use crate::observe::{Part, Thread, microseconds};
+use crate::observe::{Part, Thread, Tick, microseconds};
 
 /// Which piece of user code it is, for whom.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,8 +25,7 @@ pub(crate) struct Work {
 /// What the pulse saw at one look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Glimpse {
-    /// In nanoseconds since the board began.
-    pub(super) since: u64,
+    pub(super) since: Tick,
     pub(super) work: Work,
 }
 
@@ -50,9 +49,9 @@ impl Slot {
     }
 
     /// By its own thread only.
-    pub(super) fn begin(&self, since: u64, work: Work) {
+    pub(super) fn begin(&self, since: Tick, work: Work) {
         let what = (work.of as u64) << 8 | work.part as u64;
-        self.line.begin(since.max(1), [what, work.key, work.span]);
+        self.line.begin(since.nanos(), [what, work.key, work.span]);
         self.begun.store(self.begun.load(Relaxed).wrapping_add(1), Relaxed);
     }
 
@@ -65,7 +64,7 @@ impl Slot {
         let (since, [what, key, span]) = self.line.look()?;
         let part = usize::try_from(what & 0xff).ok().and_then(|part| PARTS.get(part).copied())?;
         let of = usize::try_from(what >> 8).unwrap_or(usize::MAX);
-        Some(Glimpse { since, work: Work { part, of, key, span } })
+        Some(Glimpse { since: Tick::from_nanos(since), work: Work { part, of, key, span } })
     }
 
     pub(super) fn begun(&self) -> u64 {
@@ -89,14 +88,10 @@ mod tests {
         let slot = Slot::new(Thread { name: None, id: None });
         assert_eq!(slot.look(), None);
         let filter = Work { part: Part::Filter, of: 70_000, key: u64::MAX, span: 1 };
-        slot.begin(0, filter);
-        assert_eq!(
-            slot.look(),
-            Some(Glimpse { since: 1, work: filter }),
-            "the first nanosecond is a time too"
-        );
-        slot.begin(5, work(2));
-        assert_eq!(slot.look(), Some(Glimpse { since: 5, work: work(2) }));
+        slot.begin(Tick::from_nanos(4), filter);
+        assert_eq!(slot.look(), Some(Glimpse { since: Tick::from_nanos(4), work: filter }));
+        slot.begin(Tick::from_nanos(5), work(2));
+        assert_eq!(slot.look(), Some(Glimpse { since: Tick::from_nanos(5), work: work(2) }));
         slot.end();
         assert_eq!(slot.look(), None);
         assert_eq!(slot.begun(), 2);
@@ -118,12 +113,12 @@ mod tests {
         let reader = std::thread::spawn(move || {
             while !until.load(Relaxed) {
                 if let Some(glimpse) = looked.look() {
-                    assert_eq!(glimpse.work, work(glimpse.since), "two works in one");
+                    assert_eq!(glimpse.work, work(glimpse.since.nanos()), "two works in one");
                 }
             }
         });
         for number in 1..1_000_000 {
-            slot.begin(number, work(number));
+            slot.begin(Tick::from_nanos(number), work(number));
             if number % 3 == 0 {
                 slot.end();
             }
