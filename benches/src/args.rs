@@ -20,6 +20,18 @@ pub(crate) struct Args {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Two servers in pairs: the ratio of their CPU per connection, with its confidence interval.
+    Paired {
+        /// The server that is compared.
+        peer: Peer,
+        /// The one that it is compared with.
+        with: Peer,
+        /// How many pairs; each is measured in both orders.
+        #[arg(long, default_value_t = 40, value_parser = clap::value_parser!(u32).range(3..))]
+        pairs: u32,
+        #[command(flatten)]
+        bench: Bench,
+    },
     /// Serve, on a port of the kernel's choice, until standard input ends. What the benchmark starts.
     #[command(hide = true)]
     Serve {

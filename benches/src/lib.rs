@@ -7,6 +7,7 @@
 mod args;
 mod document;
 mod figures;
+mod paired;
 mod round;
 mod running;
 
@@ -28,6 +29,7 @@ pub fn main() -> ExitCode {
     let args = Args::parse();
     let done = match args.command {
         Some(Command::Serve { peer }) => peer.serve(),
+        Some(Command::Paired { peer, with, pairs, bench }) => paired::run(peer, with, pairs, &bench),
         None => run(&args.bench),
     };
     match done {

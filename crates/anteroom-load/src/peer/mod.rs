@@ -7,7 +7,7 @@ mod http;
 mod raw;
 
 use crate::client::Exchange;
-use anteroom::AcceptOn;
+use anteroom::{AcceptOn, Config};
 use std::{fmt, io, str::FromStr};
 
 /// A server to measure.
@@ -24,6 +24,8 @@ pub enum Peer {
     AnteroomIncoming,
     /// [`anteroom::Server`] that accepts in a task of the runtime instead of on a thread of its own.
     AnteroomTask,
+    /// [`anteroom::Server`] without its stall watch: what that costs.
+    AnteroomUnwatched,
     /// `axum::serve` on a plain `tokio::net::TcpListener`.
     Axum,
     /// `axum::serve` on [`anteroom_http::bind`]: the drop-in.
@@ -78,6 +80,7 @@ impl Peer {
         Self::Anteroom,
         Self::AnteroomIncoming,
         Self::AnteroomTask,
+        Self::AnteroomUnwatched,
         Self::Axum,
         Self::AnteroomAxum,
         Self::AnteroomHttp,
@@ -91,7 +94,8 @@ impl Peer {
             | Self::TokioCurrent
             | Self::Anteroom
             | Self::AnteroomIncoming
-            | Self::AnteroomTask => Protocol::Raw,
+            | Self::AnteroomTask
+            | Self::AnteroomUnwatched => Protocol::Raw,
             Self::Axum | Self::AnteroomAxum | Self::AnteroomHttp => Protocol::Http,
         }
     }
@@ -105,6 +109,7 @@ impl Peer {
             Self::Anteroom => "anteroom",
             Self::AnteroomIncoming => "anteroom-incoming",
             Self::AnteroomTask => "anteroom-task",
+            Self::AnteroomUnwatched => "anteroom-unwatched",
             Self::Axum => "axum",
             Self::AnteroomAxum => "anteroom-axum",
             Self::AnteroomHttp => "anteroom-http",
@@ -120,6 +125,7 @@ impl Peer {
             Self::Anteroom => "`anteroom::Server`, all defaults, multi-thread runtime",
             Self::AnteroomIncoming => "the plain loop over `anteroom::Incoming`, all defaults",
             Self::AnteroomTask => "`anteroom::Server` that accepts in a task of the runtime",
+            Self::AnteroomUnwatched => "`anteroom::Server` without its stall watch",
             Self::Axum => "`axum::serve` on a plain `tokio::net::TcpListener`",
             Self::AnteroomAxum => "`axum::serve` on `anteroom_http::bind`, the drop-in",
             Self::AnteroomHttp => {
@@ -137,9 +143,18 @@ impl Peer {
         match self {
             Self::Tokio => raw::tokio_loop(&multi_thread()?),
             Self::TokioCurrent => raw::tokio_loop(&current_thread()?),
-            Self::Anteroom => raw::anteroom_server(&multi_thread()?, AcceptOn::Thread),
+            Self::Anteroom => raw::anteroom_server(&multi_thread()?, Config::default()),
             Self::AnteroomIncoming => raw::anteroom_incoming(&multi_thread()?),
-            Self::AnteroomTask => raw::anteroom_server(&multi_thread()?, AcceptOn::Task),
+            Self::AnteroomTask => {
+                let mut config = Config::default();
+                config.accept_on = AcceptOn::Task;
+                raw::anteroom_server(&multi_thread()?, config)
+            }
+            Self::AnteroomUnwatched => {
+                let mut config = Config::default();
+                config.stall_watch = None;
+                raw::anteroom_server(&multi_thread()?, config)
+            }
             Self::Axum => http::axum_plain(&multi_thread()?),
             Self::AnteroomAxum => http::anteroom_axum(&multi_thread()?),
             Self::AnteroomHttp => http::anteroom_http(&multi_thread()?),

@@ -5,7 +5,7 @@
 
 use super::tcp;
 use crate::process::answer_parent;
-use anteroom::{AcceptOn, Config, Connection, Incoming, Listener, Server, service_fn};
+use anteroom::{Config, Connection, Incoming, Listener, Server, service_fn};
 use std::io;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
@@ -40,13 +40,11 @@ async fn accept_for_ever(listener: TcpListener) -> io::Result<()> {
     }
 }
 
-/// With every default; only where `accept` is called can differ.
-pub(super) fn anteroom_server(runtime: &Runtime, accept_on: AcceptOn) -> io::Result<()> {
+/// With the settings that the comparison is about; everything else is a default.
+pub(super) fn anteroom_server(runtime: &Runtime, config: Config) -> io::Result<()> {
     runtime.block_on(async {
         let listener = Listener::bind("127.0.0.1:0")?;
         let parent_gone = answer_parent(tcp(listener.local_addr())?, |_| String::new())?;
-        let mut config = Config::default();
-        config.accept_on = accept_on;
         let service = service_fn(|connection: Connection| echo_one_byte(connection));
         let server = Server::builder().config(config).serve(listener, service).start()?;
         tokio::select! {
