@@ -33,9 +33,9 @@ const LINGER: Duration = Duration::from_millis(200);
 /// Between two looks while somebody waits, or something else may become a stall.
 const UNEASY: Duration = Duration::from_millis(100);
 
-/// Between two looks while nothing moves. With the empty task at every second one, two workers of which
-/// wake, an idle server wakes less than twice a second.
-const IDLE: Duration = Duration::from_millis(1100);
+/// Between two looks while nothing moves. With the empty task at each of them, by which two workers wake, and
+/// the look for its answer, a server whose connections are all idle wakes less than twice a second.
+const IDLE: Duration = Duration::from_millis(2200);
 
 /// The empty task is not sent more often, unless it is to wake somebody.
 const BEAT_EVERY: Duration = Duration::from_secs(1);
@@ -77,6 +77,8 @@ struct Pulse {
     episodes: Episodes,
     steady: Steady,
     moved: Instant,
+    /// Whoever enters something is to wake it.
+    fell_asleep: bool,
     /// How much had been entered, and how often a taker come, at the last look.
     entered: u64,
     summons: u64,
@@ -96,6 +98,7 @@ impl Pulse {
             episodes: Episodes::default(),
             steady: Steady::default(),
             moved: now,
+            fell_asleep: false,
             entered: 0,
             summons: 0,
             sent: now,
@@ -154,6 +157,7 @@ impl Pulse {
         } else {
             now + IDLE
         };
+        self.fell_asleep = board.is_asleep();
         let least = Duration::from_micros(500);
         let timeout = until.saturating_duration_since(Instant::now()).max(least);
         std::thread::park_timeout(timeout);
@@ -163,7 +167,7 @@ impl Pulse {
     /// Whether anything has moved since the last look. The watch is woken when it begins to.
     fn notice(&mut self, look: &Look, pace: &Pace, now: Instant) {
         let was_still = now.saturating_duration_since(self.moved) >= LINGER;
-        let stirred = was_still && !self.subject.board.is_asleep();
+        let stirred = std::mem::take(&mut self.fell_asleep) && !self.subject.board.is_asleep();
         if look.entered != self.entered || pace.summons != self.summons || stirred {
             self.moved = now;
             self.entered = look.entered;
