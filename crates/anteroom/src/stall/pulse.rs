@@ -193,11 +193,8 @@ impl Pulse {
         let is_multi_thread = runtime.runtime_flavor() == RuntimeFlavor::MultiThread;
         let kicks = settings.kick == Kick::IdleWorkers && is_multi_thread && !look.long.is_empty();
         let is_still = now.saturating_duration_since(self.moved) >= 2 * LINGER;
-        let every = if is_still && pace.waiting == 0 && self.steady.behind().is_none() {
-            2 * IDLE
-        } else {
-            BEAT_EVERY
-        };
+        let every =
+            if is_still && pace.waiting == 0 && self.steady.behind().is_none() { IDLE } else { BEAT_EVERY };
         // A little early is better than a tick late.
         let is_time = now.saturating_duration_since(self.sent) + TICK >= every;
         if (kicks || is_time) && self.subject.findings.beat.send(&runtime, &self.subject.gate, now) {
@@ -264,6 +261,10 @@ impl Pulse {
         let cause = match waited {
             Some(waited) if waited >= gap / 2 => {
                 StallCause::Starved { waited, pressure: since.pressure, throttled: since.throttled }
+            }
+            // Where nobody tells how long threads waited: a process that was stopped has used nothing.
+            None if since.cpu.is_some_and(|used| used >= gap / 10) => {
+                StallCause::Starved { waited: gap, pressure: since.pressure, throttled: since.throttled }
             }
             _ => StallCause::ProcessStopped { during: gap },
         };
