@@ -68,6 +68,7 @@ fn a_limit_that_nobody_waits_for_is_no_stall() {
 #[test]
 fn descriptors_that_have_run_out_are_told_with_their_number() {
     const LIMIT: u64 = 64;
+    const CLIENTS: usize = 100;
     let limit = format!("--nofile={LIMIT}:{LIMIT}");
     // No budget: `accept` itself is to fail.
     let setup = json!({ "config": { "descriptors": "unlimited", "share": { "alpha": null } } });
@@ -75,14 +76,16 @@ fn descriptors_that_have_run_out_are_told_with_their_number() {
     // The server's own look at them has to be possible: what it holds open itself was opened at its start.
     let held = stalling.server.ask(&format!("hoard {LIMIT}"))["held"].as_u64().expect("a number");
     assert!(held < LIMIT, "{held}");
+    // One is refused in each pause, with the descriptor set aside for that: the others stay in the queue.
     let since = stalling.begin();
-    let client = connect(&stalling.server.address());
-    send(&client, "live");
+    let clients: Vec<_> = (0..CLIENTS).map(|_| connect(&stalling.server.address())).collect();
     let stall = stalling.told("out_of_descriptors", since);
+    assert!(stall["cost"]["queued"].as_u64() > Some(0), "{stall}");
     assert_eq!(stall["evidence"]["limit"], LIMIT, "{stall}");
     let open = stall["evidence"]["open"].as_u64();
     assert!(open.is_none_or(|open| open + 2 >= LIMIT && open <= LIMIT), "{stall}");
     stalling.server.ask("hoard 0");
+    drop(clients);
     eventually("whoever comes is served again", BOUND, || {
         ask(&connect(&stalling.server.address()), "live").is_ok_and(|answer| answer == "live")
     });
@@ -154,7 +157,8 @@ fn a_runtime_that_was_dropped_is_told() {
 
 #[test]
 fn a_runtime_that_others_hold_is_late_and_no_handler_is_blamed() {
-    let mut stalling = start(&json!({ "workers": 2 }));
+    let patient = json!({ "max_wait": "300s", "order": "fifo" });
+    let mut stalling = start(&json!({ "workers": 2, "config": patient }));
     let client = stalling.client();
     let since = stalling.begin();
     stalling.server.ask("occupy 4000");

@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 use anteroom::{Connection, Permit};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
 
 /// What the handlers of one server share.
 #[derive(Debug)]
@@ -70,15 +71,15 @@ impl Faults {
         lock(&self.holding).retain(|other| *other != holding);
     }
 
-    fn commit(&self, order: &str, id: u64) {
+    fn commit(&self, order: &str, id: Option<u64>) {
         let (fault, how) = order.split_once(' ').unwrap_or((order, ""));
         let time = || Duration::from_millis(how.parse().expect("a number of milliseconds"));
         match fault {
-            "sleep" | "release-sleep" => self.sleep(time(), Some(id)),
-            "burn" => self.hold(Some(id), || burn(time())),
-            "pipe" => self.hold(Some(id), || read_a_pipe(time())),
-            "deadlock" if how == "1" => self.hold(Some(id), || self.lock_both(&self.one, &self.other)),
-            "deadlock" => self.hold(Some(id), || self.lock_both(&self.other, &self.one)),
+            "sleep" | "release-sleep" => self.sleep(time(), id),
+            "burn" => self.hold(id, || burn(time())),
+            "pipe" => self.hold(id, || read_a_pipe(time())),
+            "deadlock" if how == "1" => self.hold(id, || self.lock_both(&self.one, &self.other)),
+            "deadlock" => self.hold(id, || self.lock_both(&self.other, &self.one)),
             _ => {}
         }
     }
@@ -95,7 +96,7 @@ impl Faults {
 /// # Errors
 /// Those of reading and writing.
 pub async fn obey(connection: Connection, faults: &Faults) -> io::Result<()> {
-    let id = connection.info().id();
+    let id = Some(connection.info().id());
     let mut connection = BufReader::new(connection);
     let Some(order) = converse(&mut connection, id, faults).await? else { return Ok(()) };
     let (socket, permit, _) = connection.into_inner().into_parts();
@@ -114,8 +115,20 @@ pub async fn obey(connection: Connection, faults: &Faults) -> io::Result<()> {
     Ok(())
 }
 
+/// The same for a plain loop, whose connections have no permit and no id.
+///
+/// # Errors
+/// Those of reading and writing.
+pub async fn obey_stream(stream: TcpStream, faults: &Faults) -> io::Result<()> {
+    let mut stream = BufReader::new(stream);
+    while let Some(order) = converse(&mut stream, None, faults).await? {
+        tell(&mut stream, &order).await?;
+    }
+    Ok(())
+}
+
 /// Until the client's end, or an order that concerns the permit.
-async fn converse<Io>(io: &mut BufReader<Io>, id: u64, faults: &Faults) -> io::Result<Option<String>>
+async fn converse<Io>(io: &mut BufReader<Io>, id: Option<u64>, faults: &Faults) -> io::Result<Option<String>>
 where
     Io: AsyncRead + AsyncWrite + Unpin,
 {
@@ -127,7 +140,7 @@ where
         let order = line.trim_end();
         match order {
             "leak" => return Ok(Some(order.to_owned())),
-            "id" => tell(io, &format!("id {id}")).await?,
+            "id" => tell(io, &id.map_or("id".to_owned(), |id| format!("id {id}"))).await?,
             order if order.starts_with("release") => return Ok(Some(order.to_owned())),
             order => {
                 faults.commit(order, id);
