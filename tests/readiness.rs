@@ -41,7 +41,7 @@ async fn echo(mut connection: Connection) -> io::Result<()> {
     loop {
         match connection.read(&mut bytes).await? {
             0 => return Ok(()),
-            read => connection.write_all(&bytes[..read]).await?,
+            read => connection.write_all(bytes.get(..read).unwrap_or_default()).await?,
         }
     }
 }

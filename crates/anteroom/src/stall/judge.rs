@@ -147,7 +147,7 @@ impl Judge {
             self.suspects.iter().filter_map(|suspect| self.blame(suspect, long, bench.now)).collect();
         let since = held.iter().map(|(since, _)| *since).min()?;
         let mut by: Vec<Blame> = held.into_iter().map(|(_, blame)| blame).collect();
-        by.sort_by(|one, other| other.lasted.cmp(&one.lasted));
+        by.sort_by_key(|blame| std::cmp::Reverse(blame.lasted));
         Some(Seen { key: Key::Held, since, extent: by.len(), cause: StallCause::Held { by } })
     }
 
