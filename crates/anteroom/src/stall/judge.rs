@@ -108,13 +108,6 @@ impl Judge {
         }
     }
 
-    /// Somebody has held a thread for so long that a close look is due.
-    pub(super) fn is_suspicious(&self, now: Instant) -> bool {
-        self.suspects
-            .iter()
-            .any(|suspect| now.saturating_duration_since(self.since(suspect)) >= SUSPECT_AFTER)
-    }
-
     /// What keeps clients waiting, as it is seen at this look.
     pub(super) fn look(&mut self, bench: &Bench<'_>) -> Vec<Seen> {
         let mut seen = Vec::new();
