@@ -16,7 +16,8 @@ use crate::config::StallWatch;
 use crate::gate::{Asleep, Doorway, Gate, Pace, Whose};
 use crate::observe::{Accepting, Blame, Blamed, Cost, Doing, Part, StallCause};
 
-/// Who has held a thread for less is not suspected, however late the runtime is.
+/// Who has held a thread for less is not suspected, however late the runtime is, nor is a runtime that is late
+/// by less.
 const SUSPECT_AFTER: Duration = Duration::from_millis(20);
 
 /// How often permits are looked through for those that have leaked.
@@ -115,6 +116,8 @@ impl Judge {
         let delay = late.map_or(Duration::ZERO, |late| bench.now.saturating_duration_since(late));
         match self.held(bench, delay) {
             Some(held) => seen.push(held),
+            // What is on its way is not late.
+            None if delay < SUSPECT_AFTER => {}
             None => seen.extend(late.map(|late| self.runtime_late(late, bench.now))),
         }
         seen.extend(self.doorways(bench));
