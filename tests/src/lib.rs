@@ -44,4 +44,5 @@ pub struct Guide;
 #[doc = include_str!("../../docs/guide/restarts.md")]
 #[doc = include_str!("../../docs/guide/systemd.md")]
 #[doc = include_str!("../../docs/guide/kubernetes.md")]
+#[doc = include_str!("../../docs/guide/stalls.md")]
 pub struct Chapters;

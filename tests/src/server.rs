@@ -70,13 +70,14 @@ fn main() {
         .expect("a runtime");
     let calls = Arc::new(Calls::default());
     let (server, started) = start(&setup, &runtime, &calls);
-    say(&started);
     let handle = server.handle();
     let signals = || {
         let hangup = |_: &Handle| tracing::info!(target: "hangup", "SIGHUP");
         Signals::install_with(&handle, hangup).expect("signals can be heard")
     };
     let _signals = setup["signals"].as_bool().unwrap_or(false).then(signals);
+    // Whoever reads this may send a signal at once.
+    say(&started);
     let mut hoard = Hoard::default();
     let notifier = setup["notify"].as_bool().unwrap_or(false).then(|| {
         let _inside = runtime.enter();

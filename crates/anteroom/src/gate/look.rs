@@ -91,7 +91,7 @@ impl Gate {
                     known.permits += 1;
                     known.oldest = known.oldest.max(held);
                 }
-                to_watch.extend(open.to_be_watched().map(|wire| (token, wire)));
+                to_watch.extend(open.take_unwatched().map(|wire| (token, wire)));
             }
         }
         drop(state);

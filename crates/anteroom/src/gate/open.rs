@@ -143,7 +143,7 @@ impl Open {
 
     /// The socket of one that has outlived its task, if nobody watches yet whether its peer leaves. To be
     /// dropped outside the lock.
-    pub(super) fn to_be_watched(&mut self) -> Option<Arc<dyn Wire>> {
+    pub(super) fn take_unwatched(&mut self) -> Option<Arc<dyn Wire>> {
         if self.counted_by == CountedBy::Permit || self.runs || !self.held || self.watched {
             return None;
         }

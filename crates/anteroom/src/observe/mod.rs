@@ -4,6 +4,8 @@
 //! about a connection, and nothing in here but the watch thread calls a subscriber or a recorder on
 //! the acceptor's behalf.
 
+#[cfg(feature = "metrics")]
+mod growth;
 mod ledger;
 mod note;
 #[cfg(feature = "metrics")]

@@ -13,6 +13,7 @@ use metrics::{
     with_recorder,
 };
 
+use super::growth::{growth, more};
 use super::ledger::{Ledger, empty_copy};
 use super::report::Deaths;
 use super::snapshot::{LaneSnapshot, ListenerSnapshot, Snapshot};
@@ -167,13 +168,6 @@ impl Published {
     }
 }
 
-/// What came since `published`, which becomes `now`. A count that is lower has begun anew: the
-/// kernel's drops wrap.
-pub(super) fn growth(published: &mut u64, now: u64) -> u64 {
-    let before = std::mem::replace(published, now);
-    now.checked_sub(before).unwrap_or(now)
-}
-
 fn recorder_address() -> RecorderAddress {
     with_recorder(|recorder| ptr::from_ref(recorder).cast::<()>().addr())
 }
@@ -197,18 +191,6 @@ fn under_way(listener: &ListenerSnapshot) {
     gauge!("anteroom_waiting_connections", "listener" => name.clone()).set(listener.waiting as f64);
     #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
     gauge!("anteroom_open_connections", "listener" => name.clone()).set(listener.open as f64);
-}
-
-/// Records what came since the last time, each value as the end of its bucket.
-pub(super) fn more(now: Histogram, published: &mut Histogram, into: &metrics::Histogram) {
-    for (bucket, before) in now.iter().zip(published.iter()) {
-        let new = bucket.count().saturating_sub(before.count());
-        if new > 0 {
-            #[expect(clippy::cast_precision_loss, reason = "microseconds below 2^42")]
-            into.record_many(bucket.end() as f64 / 1e6, usize::try_from(new).unwrap_or(usize::MAX));
-        }
-    }
-    *published = now;
 }
 
 fn describe() {

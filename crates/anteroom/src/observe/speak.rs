@@ -239,7 +239,8 @@ impl Speaker {
 fn stalled(stall: &Stall) {
     let Stall { cause, lasted, cost } = stall;
     let Cost { waiting, oldest_wait, queued, open } = *cost;
-    warn!(target: "anteroom::stall", cause = cause.label(), ?lasted, waiting, ?oldest_wait, queued, open,
+    let oldest_wait = oldest_wait.map(tracing::field::debug);
+    warn!(target: "anteroom::stall", cause = cause.label(), ?lasted, waiting, oldest_wait, queued, open,
         advice = cause.advice(), "{cause}");
     let StallCause::Held { by } = cause else { return };
     for blame in by {

@@ -7,8 +7,8 @@ use std::collections::HashMap;
 use histogram::Histogram;
 use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 
+use super::growth::{growth, more};
 use super::ledger::empty_copy;
-use super::publish::{growth, more};
 use super::snapshot::Snapshot;
 
 /// The distributions that belong to no listener, in microseconds.

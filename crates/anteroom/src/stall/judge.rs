@@ -16,7 +16,8 @@ use crate::config::StallWatch;
 use crate::gate::{Asleep, Doorway, Gate, Pace, Whose};
 use crate::observe::{Accepting, Blame, Blamed, Cost, Doing, Part, StallCause};
 
-/// Who has held a thread for less is not suspected, however late the runtime is.
+/// Who has held a thread for less is not suspected, however late the runtime is, nor is a runtime that is late
+/// by less.
 const SUSPECT_AFTER: Duration = Duration::from_millis(20);
 
 /// How often permits are looked through for those that have leaked.
@@ -108,13 +109,6 @@ impl Judge {
         }
     }
 
-    /// Somebody has held a thread for so long that a close look is due.
-    pub(super) fn is_suspicious(&self, now: Instant) -> bool {
-        self.suspects
-            .iter()
-            .any(|suspect| now.saturating_duration_since(self.since(suspect)) >= SUSPECT_AFTER)
-    }
-
     /// What keeps clients waiting, as it is seen at this look.
     pub(super) fn look(&mut self, bench: &Bench<'_>) -> Vec<Seen> {
         let mut seen = Vec::new();
@@ -122,6 +116,8 @@ impl Judge {
         let delay = late.map_or(Duration::ZERO, |late| bench.now.saturating_duration_since(late));
         match self.held(bench, delay) {
             Some(held) => seen.push(held),
+            // What is on its way is not late.
+            None if delay < SUSPECT_AFTER => {}
             None => seen.extend(late.map(|late| self.runtime_late(late, bench.now))),
         }
         seen.extend(self.doorways(bench));
@@ -147,7 +143,7 @@ impl Judge {
             self.suspects.iter().filter_map(|suspect| self.blame(suspect, long, bench.now)).collect();
         let since = held.iter().map(|(since, _)| *since).min()?;
         let mut by: Vec<Blame> = held.into_iter().map(|(_, blame)| blame).collect();
-        by.sort_by(|one, other| other.lasted.cmp(&one.lasted));
+        by.sort_by_key(|blame| std::cmp::Reverse(blame.lasted));
         Some(Seen { key: Key::Held, since, extent: by.len(), cause: StallCause::Held { by } })
     }
 

@@ -6,15 +6,21 @@
 
 mod beat;
 mod board;
+mod call;
 mod episodes;
 mod findings;
 mod judge;
 mod line;
 mod machine;
+mod proc;
 mod pulse;
 mod slot;
 mod steady;
 mod thread;
+
+#[cfg(test)]
+#[cfg(all(target_os = "linux", not(anteroom_portable)))]
+mod live_tests;
 
 /// Whose atomics the hot path is made of.
 mod atomics {

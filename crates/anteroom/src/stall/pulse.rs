@@ -208,15 +208,11 @@ impl Pulse {
         let beat = self.subject.findings.beat.waiting_since();
         let late_since = beat.into_iter().chain(pace.summoned).min();
         self.readiness(pace, late_since, now, settings);
-        let is_paused = self.subject.server.is_paused();
-        let is_late = late_since.is_some_and(|since| now.saturating_duration_since(since) >= TICK);
-        let open = pace.open > 0 && now.saturating_duration_since(self.judged) >= IDLE;
-        let is_uneasy = self.episodes.is_uneasy() || pace.waiting > 0 || is_paused || is_late || open;
-        let is_time = now.saturating_duration_since(self.judged) >= JUDGE_EVERY;
-        if !is_time || !(is_uneasy || self.judge.is_suspicious(now)) {
+        if now.saturating_duration_since(self.judged) < JUDGE_EVERY {
             return;
         }
         self.judged = now;
+        let is_paused = self.subject.server.is_paused();
         let bench = Bench { now, settings, pace, late_since, is_paused };
         let seen = self.judge.look(&bench);
         let is_bad = !seen.is_empty() || self.episodes.is_uneasy();
