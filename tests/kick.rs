@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anteroom::{Address, Config, Connection, Listener, Order, Server, service_fn};
+use anteroom::{Address, Config, Connection, Listener, Server, service_fn};
 use anteroom_testkit::{BOUND, eventually};
 use anteroom_tests::clients::{ask, connect, next_line, send};
 use anteroom_tests::faults::{Faults, obey, obey_stream};
@@ -31,6 +31,9 @@ const WITHIN: Duration = Duration::from_millis(20);
 
 /// After they are blocked the others come: the runtime has had the time to go to sleep.
 const AFTER: Duration = Duration::from_millis(100);
+
+/// And before: so has what the last exchange had woken.
+const REST: Duration = Duration::from_millis(50);
 
 /// How many new clients come, and how many connections are open already.
 const CLIENTS: usize = 8;
@@ -97,7 +100,8 @@ fn anteroom(runtime: &Runtime, max_connections: usize, faults: &Arc<Faults>) -> 
     });
     let mut config = Config::default();
     config.max_connections = Some(max_connections);
-    config.order = Order::Fifo;
+    // One source has every place.
+    config.share.alpha = None;
     let _inside = runtime.enter();
     let server = Server::builder().config(config).serve(listener, service).start().expect("it starts");
     (address, Some(server))
@@ -142,7 +146,7 @@ impl Round {
 fn round(number: usize, served: &Served, blocked: usize, gives_back: bool) -> Round {
     let blockers: Vec<_> = (0..blocked).map(|_| connect(&served.address)).collect();
     for blocker in &blockers {
-        assert_eq!(ask(blocker, "live").expect("it is served"), "live");
+        is_live(blocker);
     }
     let waiting = gives_back.then(|| connect(&served.address));
     let lateness = Lateness::measure();
@@ -151,15 +155,19 @@ fn round(number: usize, served: &Served, blocked: usize, gives_back: bool) -> Ro
         true => format!("release-sleep {}", BLOCKED_FOR.as_millis()),
         false => format!("sleep {}", BLOCKED_FOR.as_millis()),
     };
-    let since = Instant::now();
-    for blocker in &blockers {
+    for (number, blocker) in blockers.iter().enumerate() {
+        // So that one worker waits for the driver and the others for work: whoever is blocked is the one that
+        // looked after I/O.
+        thread::sleep(REST);
+        let since = Instant::now();
         send(blocker, &order);
+        if let Some(waiting) = waiting.as_ref().filter(|_| number == 0) {
+            is_live(waiting);
+            round.given.push(since.elapsed());
+        }
+        eventually("it is blocked", BOUND, || served.holding() > number);
     }
-    if let Some(waiting) = &waiting {
-        assert_eq!(ask(waiting, "live").expect("a place was given back"), "live");
-        round.given.push(since.elapsed());
-    }
-    eventually("they are blocked", BOUND, || served.holding() == blocked);
+    drop(waiting);
     // The case itself: nothing is waited for here.
     thread::sleep(AFTER);
     for first in [number % 2 == 0, number % 2 == 1] {
@@ -257,12 +265,9 @@ fn the_same_when_the_blocking_handlers_have_just_given_their_permits_back() {
 #[test]
 fn the_plain_loop_waits_for_a_blocked_worker_in_most_rounds() {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-    let cases = [1, 2, 3].map(|blocked| {
-        let served = Served::start(0, plain);
-        Case::play("plain", &served, blocked, false)
-    });
-    let (stuck, played) =
-        cases.iter().fold((0, 0), |(stuck, played), case| (stuck + case.stuck(), played + case.rounds.len()));
+    // With one blocked handler: what others are told to do is not even read then.
+    let case = Case::play("plain", &Served::start(0, plain), 1, false);
+    let (stuck, played) = (case.stuck(), case.rounds.len());
     println!("plain: {stuck} of {played} rounds took longer than {STUCK:?}");
-    assert!(stuck * 2 >= played, "{stuck} of {played}: what the kick is compared with does not show");
+    assert!(stuck * 2 >= played, "what the kick is compared with does not show: {case}");
 }

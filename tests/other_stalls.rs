@@ -65,15 +65,15 @@ fn a_limit_that_nobody_waits_for_is_no_stall() {
     }
 }
 
-#[test]
-fn descriptors_that_have_run_out_are_told_with_their_number() {
+/// Somebody took every descriptor while `open` connections were open.
+fn descriptors_run_out(open: usize) {
     const LIMIT: u64 = 64;
     const CLIENTS: usize = 100;
     let limit = format!("--nofile={LIMIT}:{LIMIT}");
     // No budget: `accept` itself is to fail.
     let setup = json!({ "config": { "descriptors": "unlimited", "share": { "alpha": null } } });
     let mut stalling = Stalling::start_under(&["prlimit", &limit], STALLED, &setup);
-    // The server's own look at them has to be possible: what it holds open itself was opened at its start.
+    let _open: Vec<_> = (0..open).map(|_| stalling.client()).collect();
     let held = stalling.server.ask(&format!("hoard {LIMIT}"))["held"].as_u64().expect("a number");
     assert!(held < LIMIT, "{held}");
     // One is refused in each pause, with the descriptor set aside for that: the others stay in the queue.
@@ -91,6 +91,16 @@ fn descriptors_that_have_run_out_are_told_with_their_number() {
     });
     stalling.is_over("out_of_descriptors");
     stalling.never_told("held");
+}
+
+#[test]
+fn descriptors_that_have_run_out_are_told_with_their_number() {
+    descriptors_run_out(3);
+}
+
+#[test]
+fn they_are_told_too_when_no_connection_is_open() {
+    descriptors_run_out(0);
 }
 
 #[test]
