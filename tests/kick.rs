@@ -48,6 +48,12 @@ fn rounds() -> usize {
     std::env::var("ANTEROOM_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(3)
 }
 
+/// Starts one of the two, with so many places. The plain loop has no bound.
+type Start = fn(&Runtime, usize, &Arc<Faults>) -> (Address, Option<Server>);
+
+/// The times of one kind in a round.
+type Times = fn(&Round) -> &[Duration];
+
 /// A server on a runtime of its own, and its open connections, idle between rounds.
 struct Served {
     address: Address,
@@ -58,10 +64,7 @@ struct Served {
 }
 
 impl Served {
-    fn start(
-        max_connections: usize,
-        by: fn(&Runtime, usize, &Arc<Faults>) -> (Address, Option<Server>),
-    ) -> Self {
+    fn start(max_connections: usize, by: Start) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(WORKERS)
             .enable_all()
@@ -170,7 +173,7 @@ fn round(number: usize, served: &Served, blocked: usize, gives_back: bool) -> Ro
     drop(waiting);
     // The case itself: nothing is waited for here.
     thread::sleep(AFTER);
-    for first in [number % 2 == 0, number % 2 == 1] {
+    for first in [number.is_multiple_of(2), !number.is_multiple_of(2)] {
         match first {
             true => round.open.extend(served.open.iter().map(|client| timed(|| is_live(client)))),
             false => {
@@ -226,7 +229,7 @@ impl Case {
 impl fmt::Display for Case {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:", self.name)?;
-        let times: [(&str, fn(&Round) -> &[Duration]); 3] =
+        let times: [(&str, Times); 3] =
             [("new", |round| &round.new), ("open", |round| &round.open), ("given", |round| &round.given)];
         for (kind, times) in times {
             let mut times: Vec<_> = self.rounds.iter().flat_map(times).copied().collect();

@@ -82,8 +82,9 @@ fn descriptors_run_out(open: usize) {
     let stall = stalling.told("out_of_descriptors", since);
     assert!(stall["cost"]["queued"].as_u64() > Some(0), "{stall}");
     assert_eq!(stall["evidence"]["limit"], LIMIT, "{stall}");
-    let open = stall["evidence"]["open"].as_u64();
-    assert!(open.is_none_or(|open| open + 2 >= LIMIT && open <= LIMIT), "{stall}");
+    // What it inherited may have numbers beyond the limit; one is set aside, free or not at this moment.
+    let (told, counted) = (stall["evidence"]["open"].as_u64(), stalling.server.descriptors() as u64);
+    assert!(told.is_none_or(|told| told.abs_diff(counted) <= 1), "{counted}: {stall}");
     stalling.server.ask("hoard 0");
     drop(clients);
     eventually("whoever comes is served again", BOUND, || {
@@ -172,6 +173,8 @@ fn a_runtime_that_others_hold_is_late_and_no_handler_is_blamed() {
     let client = stalling.client();
     let since = stalling.begin();
     stalling.server.ask("occupy 4000");
+    stalling.holding(2);
+    // Whoever comes is a sample of how late the runtime is.
     let newcomer = connect(&stalling.server.address());
     let stall = stalling.told("runtime_late", since);
     assert!(stall["evidence"]["delay"].as_u64() >= Some(250), "{stall}");

@@ -4,6 +4,7 @@
 //! has been carried out. Never says how the server should take it.
 //!
 //! - `sleep MILLIS`, `burn MILLIS`: holds its thread, asleep or computing
+//! - `compute MILLIS`: so much processor time, however long that takes
 //! - `pipe MILLIS`: reads a pipe into which somebody writes so much later
 //! - `deadlock 1`, `deadlock 2`: two mutexes in either order, each held when the other one is asked for
 //! - `release-sleep MILLIS`: gives its place back, and sleeps on its thread in the same breath
@@ -17,6 +18,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anteroom::{Connection, Permit};
+use rustix::time::{ClockId, clock_gettime};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
@@ -77,6 +79,7 @@ impl Faults {
         match fault {
             "sleep" | "release-sleep" => self.sleep(time(), id),
             "burn" => self.hold(id, || burn(time())),
+            "compute" => self.hold(id, || compute(time())),
             "pipe" => self.hold(id, || read_a_pipe(time())),
             "deadlock" if how == "1" => self.hold(id, || self.lock_both(&self.one, &self.other)),
             "deadlock" => self.hold(id, || self.lock_both(&self.other, &self.one)),
@@ -157,6 +160,18 @@ async fn tell<Io: AsyncRead + AsyncWrite + Unpin>(io: &mut BufReader<Io>, answer
 fn burn(time: Duration) {
     let start = Instant::now();
     while start.elapsed() < time {
+        std::hint::spin_loop();
+    }
+}
+
+/// Unlike [`burn`] it takes the longer the less of a processor the thread gets.
+fn compute(time: Duration) {
+    let used = || {
+        let used = clock_gettime(ClockId::ThreadCPUTime);
+        Duration::try_from(used).expect("it counts from 0")
+    };
+    let before = used();
+    while used() - before < time {
         std::hint::spin_loop();
     }
 }

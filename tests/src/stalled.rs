@@ -6,7 +6,7 @@
 //! - `stalls`: those of `Handle::snapshot`, as `stall_json.rs` writes them
 //! - `readiness`: `ready` and `why` not
 //! - `snapshot`: open, waiting, accepted, depth, slow_polls, polls, stalls, readiness
-//! - `holding`: which connection's handler holds which thread, as the handlers themselves know it
+//! - `holding`: which connection's handler, or nobody's, holds which thread, as they themselves know it
 //! - `events [TARGET]`: what was spoken so far
 //! - `pause`, `resume`
 //! - `hoard FILES`: holds that many files open, or as many as it gets; answers how many
@@ -89,7 +89,8 @@ fn main() {
             }
             ("hoard", files) => json!({ "held": hoard.hold(files.parse().expect("a number of files")) }),
             ("occupy", millis) => {
-                occupy(runtime.as_ref().expect("it is there"), workers, time(millis));
+                let runtime = runtime.as_ref().expect("it is there");
+                occupy(runtime, workers, time(millis), &faults);
                 json!({})
             }
             ("drop_runtime", _) => {
@@ -185,9 +186,10 @@ impl Service<Connection> for Faulty {
 }
 
 /// None of these is the server's: nobody who can be named holds the runtime.
-fn occupy(runtime: &Runtime, workers: usize, time: Duration) {
+fn occupy(runtime: &Runtime, workers: usize, time: Duration, faults: &Arc<Faults>) {
     for _ in 0..workers {
-        runtime.spawn(async move { std::thread::sleep(time) });
+        let faults = Arc::clone(faults);
+        runtime.spawn(async move { faults.sleep(time, None) });
     }
 }
 
