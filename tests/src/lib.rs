@@ -45,4 +45,5 @@ pub struct Guide;
 #[doc = include_str!("../../docs/guide/systemd.md")]
 #[doc = include_str!("../../docs/guide/kubernetes.md")]
 #[doc = include_str!("../../docs/guide/stalls.md")]
+#[doc = include_str!("../../docs/guide/admin.md")]
 pub struct Chapters;

@@ -78,6 +78,15 @@ impl Accepting {
     pub(crate) fn because(self) -> &'static str {
         match self {
             Self::Yes => "nobody_accepts",
+            _ => self.label(),
+        }
+    }
+
+    /// The name in events and in JSON.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Yes => "yes",
             Self::ServiceFull => "service_full",
             Self::Paused => "paused",
             Self::AfterError => "after_error",
