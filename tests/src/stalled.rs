@@ -13,7 +13,8 @@
 //! - `occupy MILLIS`: as many tasks as there are workers, none of them the server's, sleep on their threads
 //! - `drop_runtime`: shuts the runtime down under the server
 //!
-//! The setup: `listen`, `name`, `backlog`, `config`, `workers` (default 2). With `"poll_ready": "never"` the
+//! The setup: `listen`, `name`, `backlog`, `config`, `workers` (default 2), and `admin`, the address of an admin
+//! listener, of which the first line tells where it is. With `"poll_ready": "never"` the
 //! service never is. With `"poll_ready": MILLIS`, `"call": MILLIS` or `"filter": MILLIS` that part of it
 //! sleeps on its thread when it is entered first. What handlers do their clients say, see `faults.rs`.
 //!
@@ -36,6 +37,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use anteroom::{Config, Connection, Handle, Listener, Server, Verdict};
+use anteroom_admin::Admin;
 use anteroom_tests::events::Collected;
 use anteroom_tests::faults::{Faults, obey};
 use anteroom_tests::hoard::Hoard;
@@ -64,8 +66,12 @@ fn main() {
         .build()
         .expect("a runtime");
     let faults = Arc::new(Faults::default());
-    let (server, started) = start(&setup, &runtime, &faults);
+    let (server, mut started) = start(&setup, &runtime, &faults);
     let handle = server.handle();
+    let admin = setup["admin"].as_str().map(|address| Admin::serve(&handle, address).expect("it starts"));
+    if let Some(admin) = &admin {
+        started["admin"] = admin.local_addr().to_string().into();
+    }
     let mut runtime = Some(runtime);
     let mut hoard = Hoard::default();
     say(&started);
