@@ -16,6 +16,7 @@ pub mod arrivals;
 pub mod child;
 pub mod clients;
 pub mod events;
+pub mod faults;
 pub mod hoard;
 pub mod lineage;
 pub mod lines;
@@ -24,6 +25,8 @@ pub mod machine;
 pub mod manager;
 pub mod recorder;
 pub mod shutdown;
+pub mod stall_json;
+pub mod stalling;
 pub mod waiting;
 
 /// The programs in the README compile.

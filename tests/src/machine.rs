@@ -3,6 +3,7 @@
 //! Owns the reading of `/proc`. Never ends, stops or changes a process, except the niceness of the
 //! thread that asks for it.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -38,6 +39,19 @@ pub fn thread_cpu(pid: &str, thread: u32) -> Duration {
     });
     let Some(ticks) = ticks else { panic!("thread {thread} of {pid} has no stat") };
     TICK * ticks
+}
+
+/// How often each thread of a process has given its processor up of its own accord, that is to wait, by the
+/// thread's number and name (`proc_pid_status(5)`).
+#[must_use]
+pub fn voluntary_switches(pid: u32) -> BTreeMap<(u32, String), u64> {
+    let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else { return BTreeMap::new() };
+    let of_thread = |id: u32| {
+        let status = fs::read_to_string(format!("/proc/{pid}/task/{id}/status")).ok()?;
+        let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+        Some(((id, field("Name:")?.to_owned()), field("voluntary_ctxt_switches:")?.parse().ok()?))
+    };
+    tasks.filter_map(|task| of_thread(task.ok()?.file_name().to_str()?.parse().ok()?)).collect()
 }
 
 /// Descriptors that this process has open.
