@@ -45,7 +45,7 @@ const STUCK: Duration = Duration::from_secs(1);
 static ALONE: Mutex<()> = Mutex::new(());
 
 fn rounds() -> usize {
-    std::env::var("ANTEROOM_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(3)
+    std::env::var("ANTEROOM_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(2)
 }
 
 /// Starts one of the two, with so many places. The plain loop has no bound.
