@@ -85,7 +85,8 @@ pub enum StallCause {
     /// The whole process did not run, and did not ask for a processor: it was stopped by a signal, a
     /// debugger or a freezer, or its machine was. Told afterwards.
     ProcessStopped {
-        /// For how long nothing ran.
+        /// For how long nothing ran, at least: the thread that looks may have been asleep when it began, for up to
+        /// two seconds in a server with nothing to do.
         during: Duration,
     },
     /// The process was ready to run and was not given a processor. Told afterwards.

@@ -28,6 +28,12 @@ struct Stalls {
     past: Vec<(Stall, Instant)>,
 }
 
+impl Stalls {
+    fn forget(&mut self, now: Instant) {
+        self.past.retain(|(_, until)| *until > now);
+    }
+}
+
 impl Findings {
     pub(crate) fn new() -> Self {
         Self { beat: Arc::new(Beat::new()), stalls: Mutex::default(), counts: Default::default() }
@@ -36,7 +42,7 @@ impl Findings {
     /// What keeps clients waiting now, and what did a moment ago.
     pub(crate) fn stalls(&self, now: Instant) -> Vec<Stall> {
         let mut stalls = self.lock();
-        stalls.past.retain(|(_, until)| *until > now);
+        stalls.forget(now);
         let past = stalls.past.iter().map(|(stall, _)| stall);
         stalls.current.iter().chain(past).cloned().collect()
     }
@@ -47,7 +53,9 @@ impl Findings {
 
     /// It is over already.
     pub(crate) fn was(&self, stall: Stall, now: Instant) {
-        self.lock().past.push((stall, now + SHOWN_FOR));
+        let mut stalls = self.lock();
+        stalls.forget(now);
+        stalls.past.push((stall, now + SHOWN_FOR));
     }
 
     /// One more has been told.
