@@ -29,6 +29,10 @@ const WORKERS: usize = 4;
 const BLOCKED_FOR: Duration = Duration::from_secs(2);
 const WITHIN: Duration = Duration::from_millis(20);
 
+/// An answer passes through so many threads at most, each of which a busy machine keeps waiting: the client's,
+/// the acceptor or the pulse, a worker.
+const THREADS: u32 = 3;
+
 /// After they are blocked the others come: the runtime has had the time to go to sleep.
 const AFTER: Duration = Duration::from_millis(100);
 
@@ -217,7 +221,7 @@ impl Case {
     /// No client in any round waited for longer than the promise says, but for what the machine was late by.
     fn is_within_the_promise(&self) {
         for round in &self.rounds {
-            assert!(round.worst() <= WITHIN + round.late, "{self}: {round:?}");
+            assert!(round.worst() <= WITHIN + THREADS * round.late, "{self}: {round:?}");
         }
     }
 

@@ -112,7 +112,7 @@ fn a_thousand_requests_are_answered_while_every_worker_is_blocked() {
         let (elapsed, late) = (since.elapsed(), lateness.worst());
         took.push(elapsed);
         assert_eq!((status, blamed(&body)), (200, all.clone()), "{body}");
-        assert!(elapsed <= WITHIN + late, "request {number}: {elapsed:?}, late by {late:?}");
+        assert!(elapsed <= WITHIN + 2 * late, "request {number}: {elapsed:?}, late by {late:?}");
     }
     took.sort();
     println!(
