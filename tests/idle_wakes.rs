@@ -66,7 +66,8 @@ fn an_idle_server_wakes_at_most_twice_a_second() {
             .collect();
         let switches: u64 = by_thread.iter().map(|(_, count)| count).sum();
         println!("{}: {switches} in {seconds} s: {by_thread:?}", idle.name);
-        if switches > seconds * u64::from(PER_SECOND) {
+        // Who wakes exactly every half second does so 21 times in 10 s that begin right before.
+        if switches > seconds * u64::from(PER_SECOND) + 1 {
             too_often.push(idle.name);
         }
     }
