@@ -242,7 +242,8 @@ pub struct Blame {
     pub thread: Thread,
     /// What that thread is doing.
     pub doing: Doing,
-    /// The connection that it serves. `None` for [`Part::PollReady`], which serves none yet.
+    /// The connection that it serves. `None` for [`Part::PollReady`] and [`Part::Filter`], which serve none
+    /// yet, and for one that was written off at a drain's deadline.
     pub connection: Option<Blamed>,
     /// The listener of the connection, or those of the service, by name.
     pub listeners: Vec<String>,
