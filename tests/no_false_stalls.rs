@@ -40,7 +40,7 @@ static ALONE: Mutex<()> = Mutex::new(());
 
 fn length() -> Duration {
     let seconds = std::env::var("ANTEROOM_SECONDS").ok().and_then(|seconds| seconds.parse().ok());
-    Duration::from_secs(seconds.unwrap_or(10))
+    Duration::from_secs(seconds.unwrap_or(6))
 }
 
 /// A closed loop of clients, each of which comes, asks, and is followed by the next. Gives the answers.

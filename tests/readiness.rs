@@ -82,6 +82,30 @@ async fn who_waits_for_long_makes_it_unready_until_nobody_does() {
     assert!(told.contains(&("limit_reached", 1)), "{told:?}");
 }
 
+/// One source alone does not get the last of eighteen places. What it wants beyond waits, and is nobody's stall.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_stands_back_for_its_source_s_share_makes_nothing_unready() {
+    let (listener, at) = listen();
+    let mut config = config();
+    config.max_connections = Some(18);
+    let server =
+        Server::builder().config(config).serve(listener, service_fn(echo)).start().expect("it starts");
+    let handle = server.handle();
+    let clients: Vec<_> = (0..19).map(|_| connect(&at)).collect();
+    becomes("all that its share allows are open", || handle.snapshot().open == 17).await;
+    for client in clients.iter().take(17) {
+        send(client, "x");
+        assert_eq!(next_line(client).expect("an answer"), "x");
+    }
+    // Several times as long as it takes until a wait makes a server unready.
+    for _ in 0..20 {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let snapshot = handle.snapshot();
+        assert_eq!((snapshot.open, snapshot.waiting), (17, 2));
+        assert!(handle.is_ready() && snapshot.stalls.is_empty(), "{:?}", snapshot.stalls);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn phases_and_a_pause_are_told_at_once_and_in_order() {
     let (listener, _) = listen();

@@ -127,6 +127,7 @@ impl Door {
     /// Nobody is to take here any more: a taker that sleeps has to see that.
     pub(super) fn abandon(&mut self) -> Option<Waker> {
         self.traffic = Traffic::Abandoned;
+        self.summoned = None;
         self.taker.take().map(|(waker, _)| waker)
     }
 

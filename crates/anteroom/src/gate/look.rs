@@ -22,7 +22,7 @@ pub(crate) struct Pace {
     pub(crate) summoned: Option<Instant>,
     pub(crate) open: usize,
     pub(crate) waiting: usize,
-    /// When the one was let in that waits longest.
+    /// When the handshake of the one was that waits longest in line.
     pub(crate) oldest: Option<Instant>,
 }
 
@@ -31,7 +31,7 @@ pub(crate) struct Pace {
 pub(crate) struct Doorway {
     pub(crate) lane: usize,
     pub(crate) open: usize,
-    /// When the handshake of the one was that waits longest. `None`: nobody waits.
+    /// When the handshake of the one was that waits longest in line. `None`: nobody does.
     pub(crate) oldest: Option<Instant>,
     /// What the taker sleeps on. `None`: it is awake, or there is none.
     pub(crate) asleep: Option<Asleep>,
@@ -55,7 +55,7 @@ impl Gate {
             summoned: state.doors.iter().filter_map(Door::summoned).min().map(Tick::instant),
             open: state.room.open(),
             waiting: state.room.len() - state.room.silent(),
-            oldest: (0..state.doors.len()).filter_map(|lane| state.room.oldest_in(lane)).min(),
+            oldest: (0..state.doors.len()).filter_map(|lane| state.room.first_in_line(lane)).min(),
         }
     }
 
@@ -65,7 +65,7 @@ impl Gate {
         let doorways = doors.iter().enumerate().map(|(lane, door)| Doorway {
             lane,
             open: room.open_in(lane),
-            oldest: room.oldest_in(lane),
+            oldest: room.first_in_line(lane),
             asleep: door.asleep(),
             is_full: room.waiting_in(lane) > 0 && room.turn(lane) == Turn::NotYet,
         });

@@ -20,8 +20,10 @@ use crate::observe::{Accepting, Blame, Blamed, Cost, Doing, Part, StallCause};
 /// by less.
 const SUSPECT_AFTER: Duration = Duration::from_millis(20);
 
-/// How often permits are looked through for those that have leaked.
+/// How often permits are looked through for those that have leaked, and for each that is open as much longer
+/// that looking costs the same share of the time however many there are.
 const LEAKS_EVERY: Duration = Duration::from_secs(1);
+const LEAKS_AND_PER_OPEN: Duration = Duration::from_micros(500);
 
 /// Something that runs for long, with its thread's clocks when that was first seen.
 #[derive(Debug)]
@@ -249,7 +251,9 @@ impl Judge {
     }
 
     fn leaked(&mut self, bench: &Bench<'_>) -> Option<Seen> {
-        if bench.now.saturating_duration_since(self.leaks_looked) >= LEAKS_EVERY {
+        let open = u32::try_from(bench.pace.open).unwrap_or(u32::MAX);
+        let every = LEAKS_EVERY.saturating_add(LEAKS_AND_PER_OPEN.saturating_mul(open));
+        if bench.now.saturating_duration_since(self.leaks_looked) >= every {
             self.leaks_looked = bench.now;
             let leaked = self.gate.leaked(bench.settings.leaked_after, bench.now);
             self.leaks = leaked.map(|leaked| Seen {

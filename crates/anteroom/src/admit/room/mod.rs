@@ -254,10 +254,11 @@ impl<T> Room<T> {
         oldest.and_then(|oldest| self.epoch.instant(oldest))
     }
 
-    /// When the handshake of the one was that waits longest in `lane`, those who stand back included.
-    pub(crate) fn oldest_in(&self, lane: usize) -> Option<Instant> {
-        let (since, _) = self.lanes.get(lane).and_then(|lane| self.first_of(lane))?;
-        self.epoch.instant(since)
+    /// When the handshake of the one was that has waited longest in the line of `lane`. Those who stand back are
+    /// not in it: that one source wants more than its share keeps nobody else waiting.
+    pub(crate) fn first_in_line(&self, lane: usize) -> Option<Instant> {
+        let token = self.lanes.get(lane)?.waiting.oldest()?;
+        self.epoch.instant(self.entries.get(token)?.since)
     }
 
     /// Lanes whose order has changed since the last call, and whether it is newest first now.
