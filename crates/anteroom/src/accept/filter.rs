@@ -70,13 +70,15 @@ impl Filter {
     /// `listener` is the number of the one that it came from.
     pub(super) fn ask(&mut self, candidate: &Candidate<'_>, listener: usize) -> Answer {
         let asked = Instant::now();
-        if let Some(board) = &self.board {
-            board.enter(Work { part: Part::Filter, of: listener, key: 0, span: 0 }, Tick::now());
-        }
+        let seat = self.board.as_ref().and_then(|board| {
+            let seat = board.seat()?;
+            board.enter(&seat, Tick::now(), Work { part: Part::Filter, of: listener, key: 0, span: 0 });
+            Some(seat)
+        });
         let verdict = catch_unwind(AssertUnwindSafe(|| (self.decide)(candidate)));
         let took = asked.elapsed();
-        if let Some(board) = &self.board {
-            board.leave();
+        if let Some(seat) = seat {
+            seat.end();
         }
         match verdict {
             Err(_) => Answer::Panicked,

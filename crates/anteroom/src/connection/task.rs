@@ -109,11 +109,14 @@ impl Handling {
     /// Runs one poll of the handler, for everybody to see which it is and since when.
     fn watched<T>(&mut self, poll: impl FnOnce(&mut Self) -> T) -> T {
         let Some(board) = &self.hooks.board else { return poll(self) };
+        let Some(seat) = board.seat() else { return poll(self) };
         let entered = Tick::now();
-        board.enter(self.work, entered);
+        board.enter(&seat, entered, self.work);
         let polled = poll(self);
+        let took = Tick::now().since(entered);
+        seat.end_after(took);
         if let Some(board) = &self.hooks.board {
-            board.leave_handler(self.work.of, Tick::now().since(entered));
+            board.count_if_slow(self.work.of, took);
         }
         polled
     }

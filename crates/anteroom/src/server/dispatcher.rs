@@ -18,7 +18,7 @@ use crate::connection::{Connection, Handling, Hooks, spawn};
 use crate::gate::{CountedBy, Doorstep, Gate};
 use crate::lifecycle::{Core, Failure};
 use crate::observe::{Part, Tick};
-use crate::stall::{Board, Work};
+use crate::stall::{Board, Slot, Work};
 
 pub(super) type BoxError = Box<dyn Error + Send + Sync>;
 
@@ -60,7 +60,7 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.get_mut();
         let board = this.core.board.clone();
-        let mut stamps = board.as_deref().map(|board| Stamps::new(board, this.lane));
+        let mut stamps = board.as_deref().and_then(|board| Stamps::new(board, this.lane));
         let polled = this.serve(&mut stamps, cx);
         if let Some(stamps) = stamps {
             stamps.leave();
@@ -72,6 +72,7 @@ where
 /// The dispatcher on the board: what it calls of the user's code, and since when.
 struct Stamps<'a> {
     board: &'a Board,
+    seat: Arc<Slot>,
     lane: usize,
     /// When its turn came, and for each piece that was entered a nanosecond later: the clock is not asked
     /// again for each of them.
@@ -79,8 +80,8 @@ struct Stamps<'a> {
 }
 
 impl<'a> Stamps<'a> {
-    fn new(board: &'a Board, lane: usize) -> Self {
-        Self { board, lane, now: Tick::now() }
+    fn new(board: &'a Board, lane: usize) -> Option<Self> {
+        Some(Self { board, seat: board.seat()?, lane, now: Tick::now() })
     }
 
     fn poll_ready(&mut self) {
@@ -88,12 +89,12 @@ impl<'a> Stamps<'a> {
     }
 
     fn enter(&mut self, work: Work) {
-        self.board.enter(work, self.now);
+        self.board.enter(&self.seat, self.now, work);
         self.now = self.now.next();
     }
 
     fn leave(self) {
-        self.board.leave();
+        self.seat.end();
         self.board.count_if_slow(self.lane, Tick::now().since(self.now));
     }
 }

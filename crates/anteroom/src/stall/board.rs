@@ -13,7 +13,7 @@ use histogram::AtomicHistogram;
 
 use super::slot::{Glimpse, Slot, Work};
 use super::thread;
-use crate::observe::{Distribution, Thread, Tick, distribution, microseconds, nanos, record_nanos};
+use crate::observe::{Distribution, Thread, Tick, distribution, microseconds, nanos};
 
 thread_local! {
     /// The slots of this thread, by the number of the board: one as a rule.
@@ -94,25 +94,26 @@ impl Board {
 
     // ------------------------------------------------------------ the threads' side
 
-    /// This thread enters `work`, `at` this time, which is later than that at which it entered anything
-    /// before; what it was in it has left.
-    pub(crate) fn enter(&self, work: Work, at: Tick) {
-        self.with_own(|slot| slot.begin(at, work));
-        self.stir();
-    }
-
-    /// This thread has come back from a handler, after so many nanoseconds.
-    pub(crate) fn leave_handler(&self, lane: usize, took: u64) {
-        self.with_own(|slot| {
-            slot.end();
-            record_nanos(&slot.times, took);
+    /// The slot of this thread, for as long as one poll lasts: it is not to be taken to another thread. `None`
+    /// in a thread that is just ending.
+    pub(crate) fn seat(&self) -> Option<Arc<Slot>> {
+        let seat = OWN.try_with(|own| {
+            if let Ok(own) = own.try_borrow() {
+                if let Some((_, slot)) = own.iter().find(|(number, _)| *number == self.number) {
+                    return Some(Arc::clone(slot));
+                }
+            }
+            own.try_borrow_mut().ok().map(|mut own| self.add(&mut own))
         });
-        self.count_if_slow(lane, took);
+        seat.ok().flatten()
     }
 
-    /// This thread has come back.
-    pub(crate) fn leave(&self) {
-        self.with_own(Slot::end);
+    /// This thread, whose slot it is, enters `work`, `at` this time, which is later than that at which it entered
+    /// anything before; what it was in it has left.
+    pub(crate) fn enter(&self, seat: &Slot, at: Tick, work: Work) {
+        seat.begin(at, work);
+        // Afterwards: who finds the pulse awake has entered before it looks for the last time.
+        self.stir();
     }
 
     /// Something of a lane took so many nanoseconds.
@@ -143,20 +144,6 @@ impl Board {
                 pulse.unpark();
             }
         }
-    }
-
-    /// A thread that is just ending has none any more.
-    fn with_own(&self, act: impl FnOnce(&Slot)) {
-        let _thread_is_ending = OWN.try_with(|own| {
-            if let Ok(own) = own.try_borrow() {
-                if let Some((_, slot)) = own.iter().find(|(number, _)| *number == self.number) {
-                    return act(slot);
-                }
-            }
-            if let Ok(mut own) = own.try_borrow_mut() {
-                act(&self.add(&mut own));
-            }
-        });
     }
 
     #[cold]
@@ -265,6 +252,10 @@ mod tests {
         Work { part: Part::Handler, of: 0, key, span: 0 }
     }
 
+    fn enter(board: &Board, key: u64) {
+        board.enter(&board.seat().expect("this thread goes on"), Tick::now(), work(key));
+    }
+
     fn long_ones(board: &Board) -> Vec<u64> {
         let look = board.look(Tick::now(), Duration::ZERO);
         look.long.iter().map(|running| running.glimpse.work.key).collect()
@@ -273,17 +264,17 @@ mod tests {
     #[test]
     fn two_boards_on_one_thread_do_not_see_each_other() {
         let (one, other) = (Board::new(1, Duration::MAX), Board::new(1, Duration::MAX));
-        one.enter(work(1), Tick::now());
-        other.enter(work(2), Tick::now());
+        enter(&one, 1);
+        enter(&other, 2);
         assert_eq!((long_ones(&one), long_ones(&other)), (vec![1], vec![2]));
-        one.leave();
+        one.seat().expect("this thread goes on").end();
         assert_eq!((long_ones(&one), long_ones(&other)), (vec![], vec![2]));
     }
 
     #[test]
     fn what_is_not_long_yet_says_when_it_will_be() {
         let board = Board::new(1, Duration::MAX);
-        board.enter(work(1), Tick::now());
+        enter(&board, 1);
         let look = board.look(Tick::now(), Duration::from_secs(3600));
         assert!(look.long.is_empty() && look.entered == 1);
         let due = look.next.expect("it runs");
@@ -295,9 +286,10 @@ mod tests {
         let board = Arc::new(Board::new(1, Duration::from_millis(5)));
         let on = Arc::clone(&board);
         let thread = std::thread::Builder::new().name("a-worker".into()).spawn(move || {
-            on.enter(work(1), Tick::now());
-            on.leave_handler(0, 7_000_000);
-            on.enter(work(2), Tick::now());
+            enter(&on, 1);
+            on.seat().expect("this thread goes on").end_after(7_000_000);
+            on.count_if_slow(0, 7_000_000);
+            enter(&on, 2);
             let look = on.look(Tick::now(), Duration::ZERO);
             look.long.first().map(|running| running.slot.thread.clone())
         });
@@ -314,7 +306,7 @@ mod tests {
         let board = Board::new(1, Duration::MAX);
         board.watched_by(std::thread::current());
         board.fall_asleep();
-        board.enter(work(1), Tick::now());
+        enter(&board, 1);
         assert!(!board.is_asleep());
         // The token is there: this does not wait.
         std::thread::park();

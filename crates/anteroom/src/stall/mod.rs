@@ -30,4 +30,4 @@ mod atomics {
 pub(crate) use self::board::Board;
 pub(crate) use self::findings::Findings;
 pub(crate) use self::pulse::{Subject, Watched, start as start_pulse};
-pub(crate) use self::slot::Work;
+pub(crate) use self::slot::{Slot, Work};

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use histogram::AtomicHistogram;
 
 use super::line::Line;
-use crate::observe::{Part, Thread, Tick, microseconds};
+use crate::observe::{Part, Thread, Tick, microseconds, record_nanos};
 
 /// Which piece of user code it is, for whom.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +34,7 @@ const PARTS: [Part; 4] = [Part::Handler, Part::Call, Part::PollReady, Part::Filt
 
 /// One thread on the board.
 #[derive(Debug)]
-pub(super) struct Slot {
+pub(crate) struct Slot {
     line: Line,
     /// How often something was begun: it grows while its thread is alive to the server.
     begun: AtomicU64,
@@ -55,9 +55,15 @@ impl Slot {
         self.begun.store(self.begun.load(Relaxed).wrapping_add(1), Relaxed);
     }
 
-    /// By its own thread only.
-    pub(super) fn end(&self) {
+    /// Its thread has come back. By its own thread only.
+    pub(crate) fn end(&self) {
         self.line.end();
+    }
+
+    /// Its thread has come back from a handler, after so many nanoseconds. By its own thread only.
+    pub(crate) fn end_after(&self, took: u64) {
+        self.line.end();
+        record_nanos(&self.times, took);
     }
 
     pub(super) fn look(&self) -> Option<Glimpse> {
