@@ -24,6 +24,7 @@ pub mod local;
 pub mod machine;
 pub mod manager;
 pub mod recorder;
+pub mod setup;
 pub mod shutdown;
 pub mod stall_json;
 pub mod stalling;

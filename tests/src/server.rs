@@ -39,20 +39,18 @@ use std::time::Duration;
 
 use anteroom::systemd::Notifier;
 use anteroom::{
-    Config, Connection, Deaths, Distribution, Handle, Lane, Listener, Report, Server, Signals, Verdict,
-    service_fn,
+    Connection, Deaths, Distribution, Handle, Lane, Listener, Report, Server, Signals, Verdict, service_fn,
 };
 use anteroom_tests::events::Collected;
 use anteroom_tests::hoard::Hoard;
 use anteroom_tests::lines::{Calls, greet, speak};
+use anteroom_tests::setup;
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 use tracing_subscriber::layer::SubscriberExt;
 
 fn main() {
-    let setup: Value = std::env::args().nth(1).map_or(Value::Null, |setup| {
-        serde_json::from_str(&setup).unwrap_or_else(|error| panic!("{error}: {setup}"))
-    });
+    let setup = setup::of_this_program();
     let events = Collected::default();
     let logs = setup["log"].as_bool().unwrap_or(false);
     let text = logs.then(|| tracing_subscriber::fmt::layer().with_writer(io::stdout));
@@ -60,7 +58,7 @@ fn main() {
         let subscriber = tracing_subscriber::registry().with(events.clone()).with(text);
         tracing::subscriber::set_global_default(subscriber).expect("the only subscriber");
     }
-    let say = if logs { say_aside } else { say };
+    let say = if logs { say_aside } else { setup::say };
 
     let workers = setup["workers"].as_u64().unwrap_or(2);
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -87,21 +85,15 @@ fn main() {
 
     for command in io::stdin().lock().lines() {
         let command = command.expect("a command");
-        let answer = match command.split_once(' ').unwrap_or((&command, "")) {
+        let words = setup::words(&command);
+        if let Some(answer) = setup::obey(words, &handle, &events, &mut hoard) {
+            say(&answer);
+            continue;
+        }
+        let answer = match words {
             ("snapshot", _) => snapshot(&handle),
             ("calls", _) => calls.to_json(),
-            ("events", "") => events.of(None).into(),
-            ("events", target) => events.of(Some(target)).into(),
-            ("pause", _) => {
-                handle.pause();
-                json!({})
-            }
-            ("resume", _) => {
-                handle.resume();
-                json!({})
-            }
             ("reconfigure", settings) => reconfigure(&handle, settings),
-            ("hoard", files) => json!({ "held": hoard.hold(files.parse().expect("a number of files")) }),
             ("grab", threads) => {
                 json!({ "threads": hoard.grab(threads.parse().expect("a number of threads")) })
             }
@@ -118,11 +110,6 @@ fn main() {
     runtime.shutdown_background();
 }
 
-fn say(answer: &Value) {
-    let mut out = io::stdout().lock();
-    writeln!(out, "{answer}").and_then(|()| out.flush()).expect("somebody reads");
-}
-
 fn say_aside(answer: &Value) {
     writeln!(io::stderr().lock(), "{answer}").expect("somebody reads");
 }
@@ -133,24 +120,8 @@ fn done(told: Option<io::Result<()>>) -> Value {
 }
 
 fn start(setup: &Value, runtime: &Runtime, calls: &Arc<Calls>) -> (Server, Value) {
-    let mut builder = Listener::builder();
-    if let Some(backlog) = setup["backlog"].as_u64() {
-        builder = builder.backlog(u32::try_from(backlog).expect("a backlog"));
-    }
-    if let Some(name) = setup["name"].as_str() {
-        builder = builder.name(name);
-    }
-    let address = setup["listen"].as_str().unwrap_or("127.0.0.1:0");
-    let listener = builder.bind(address).expect("the address is free");
-    let started = json!({
-        "address": listener.local_addr().to_string(),
-        "requested": listener.backlog().requested,
-        "effective": listener.backlog().effective,
-    });
-    let config = match &setup["config"] {
-        Value::Null => Config::default(),
-        config => serde_json::from_value(config.clone()).expect("a configuration"),
-    };
+    let (listener, started) = setup::listener(setup);
+    let config = setup::config(setup);
     let speaks_first = setup["speaks_first"].as_bool().unwrap_or(false);
     let (calls, in_filter) = (Arc::clone(calls), Arc::clone(calls));
     let service = service_fn(move |connection: Connection| {

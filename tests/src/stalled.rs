@@ -30,17 +30,18 @@
 #![forbid(unsafe_code)]
 
 use std::future::Future;
-use std::io::{self, BufRead, Write};
+use std::io::{self, BufRead};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use anteroom::{Config, Connection, Handle, Listener, Server, Verdict};
+use anteroom::{Connection, Handle, Server, Verdict};
 use anteroom_admin::Admin;
 use anteroom_tests::events::Collected;
 use anteroom_tests::faults::{Faults, obey};
 use anteroom_tests::hoard::Hoard;
+use anteroom_tests::setup;
 use anteroom_tests::stall_json::{readiness, stalls};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
@@ -51,9 +52,10 @@ use tracing_subscriber::layer::SubscriberExt;
 const WORKER: &str = "app-worker";
 
 fn main() {
-    let setup: Value = std::env::args().nth(1).map_or(Value::Null, |setup| {
-        serde_json::from_str(&setup).unwrap_or_else(|error| panic!("{error}: {setup}"))
-    });
+    let mut setup = setup::of_this_program();
+    if setup["name"].is_null() {
+        setup["name"] = "main".into();
+    }
     let events = Collected::default();
     let subscriber = tracing_subscriber::registry().with(events.clone());
     tracing::subscriber::set_global_default(subscriber).expect("the only subscriber");
@@ -74,26 +76,20 @@ fn main() {
     }
     let mut runtime = Some(runtime);
     let mut hoard = Hoard::default();
-    say(&started);
+    setup::say(&started);
 
     for command in io::stdin().lock().lines() {
         let command = command.expect("a command");
-        let answer = match command.split_once(' ').unwrap_or((&command, "")) {
+        let words = setup::words(&command);
+        if let Some(answer) = setup::obey(words, &handle, &events, &mut hoard) {
+            setup::say(&answer);
+            continue;
+        }
+        let answer = match words {
             ("stalls", _) => stalls(&handle.snapshot()),
             ("readiness", _) => readiness(handle.readiness()),
             ("snapshot", _) => snapshot(&handle),
             ("holding", _) => faults.holding(),
-            ("events", "") => events.of(None).into(),
-            ("events", target) => events.of(Some(target)).into(),
-            ("pause", _) => {
-                handle.pause();
-                json!({})
-            }
-            ("resume", _) => {
-                handle.resume();
-                json!({})
-            }
-            ("hoard", files) => json!({ "held": hoard.hold(files.parse().expect("a number of files")) }),
             ("occupy", millis) => {
                 let runtime = runtime.as_ref().expect("it is there");
                 occupy(runtime, workers, time(millis), &faults);
@@ -105,7 +101,7 @@ fn main() {
             }
             _ => panic!("no such command: {command}"),
         };
-        say(&answer);
+        setup::say(&answer);
     }
     drop(server);
     // Handlers that hold their worker are not waited for.
@@ -114,30 +110,13 @@ fn main() {
     }
 }
 
-fn say(answer: &Value) {
-    let mut out = io::stdout().lock();
-    writeln!(out, "{answer}").and_then(|()| out.flush()).expect("somebody reads");
-}
-
 fn time(millis: &str) -> Duration {
     Duration::from_millis(millis.parse().expect("a number of milliseconds"))
 }
 
 fn start(setup: &Value, runtime: &Runtime, faults: &Arc<Faults>) -> (Server, Value) {
-    let mut builder = Listener::builder().name(setup["name"].as_str().unwrap_or("main"));
-    if let Some(backlog) = setup["backlog"].as_u64() {
-        builder = builder.backlog(u32::try_from(backlog).expect("a backlog"));
-    }
-    let address = setup["listen"].as_str().unwrap_or("127.0.0.1:0");
-    let listener = builder.bind(address).expect("the address is free");
-    let started = json!({
-        "address": listener.local_addr().to_string(),
-        "effective": listener.backlog().effective,
-    });
-    let config = match &setup["config"] {
-        Value::Null => Config::default(),
-        config => serde_json::from_value(config.clone()).expect("a configuration"),
-    };
+    let (listener, started) = setup::listener(setup);
+    let config = setup::config(setup);
     let millis = |key: &str| setup[key].as_u64().map(Duration::from_millis);
     let service = Faulty {
         never_ready: setup["poll_ready"] == "never",
