@@ -245,13 +245,14 @@ impl<T> Room<T> {
         self.lanes.get(lane).map_or(0, |lane| lane.vacancies(&self.rules, sockets))
     }
 
-    /// When the oldest of all began to wait, or to be silent.
+    /// When the first in any line began to wait, or the oldest of the silent to be silent. Nobody who stands back
+    /// counts.
     pub(crate) fn oldest(&self) -> Option<Instant> {
         let silent =
             self.lanes.iter().filter_map(|lane| Some(self.entries.get(lane.silent.oldest()?)?.since));
-        let waiting = self.lanes.iter().filter_map(|lane| Some(self.first_of(lane)?.0));
-        let oldest = silent.chain(waiting).min();
-        oldest.and_then(|oldest| self.epoch.instant(oldest))
+        let silent = silent.min().and_then(|since| self.epoch.instant(since));
+        let waiting = (0..self.lanes.len()).filter_map(|lane| self.first_in_line(lane));
+        waiting.chain(silent).min()
     }
 
     /// When the handshake of the one was that has waited longest in the line of `lane`. Those who stand back are

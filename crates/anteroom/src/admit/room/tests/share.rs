@@ -71,6 +71,7 @@ fn who_has_its_share_of_the_places_stands_back_for_the_others() {
     for item in 0..5 {
         hall.come_from(1, item);
     }
+    hall.pass(5);
     for item in 10..13 {
         hall.come_from(2, item);
     }
@@ -78,6 +79,8 @@ fn who_has_its_share_of_the_places_stands_back_for_the_others() {
     hall.release(10);
     assert_eq!(hall.take_all(), [11], "3 and 4 stand back");
     assert_eq!((hall.room.waiting_in(0), hall.room.standing_in(0)), (3, 3));
+    hall.pass(5);
+    assert_eq!(hall.room.oldest(), Some(hall.now - millis(5)), "only 12 is kept waiting by others");
 }
 
 #[test]
