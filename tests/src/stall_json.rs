@@ -69,7 +69,9 @@ fn blame(blame: &Blame) -> Value {
 
 fn evidence(cause: &StallCause) -> Value {
     match cause {
-        StallCause::RuntimeLate { delay } => json!({ "delay": millis(*delay) }),
+        StallCause::RuntimeLate { delay, in_polls } => {
+            json!({ "delay": millis(*delay), "in_polls": millis(*in_polls) })
+        }
         StallCause::ServiceNotReady { lane, listeners } => json!({ "lane": lane, "listeners": listeners }),
         StallCause::LimitReached { lane, listeners, open } => {
             json!({ "lane": lane, "listeners": listeners, "open": open })

@@ -71,7 +71,9 @@ fn stall(stall: &Stall) -> Value {
 fn evidence(cause: &StallCause) -> Value {
     match cause {
         StallCause::Held { by, .. } => json!({ "held_by": by.iter().map(blame).collect::<Value>() }),
-        StallCause::RuntimeLate { delay, .. } => json!({ "delay_seconds": seconds(*delay) }),
+        StallCause::RuntimeLate { delay, in_polls, .. } => {
+            json!({ "delay_seconds": seconds(*delay), "in_polls_seconds": seconds(*in_polls) })
+        }
         StallCause::ServiceNotReady { lane, listeners, .. } => {
             json!({ "lane": lane, "listeners": listeners })
         }

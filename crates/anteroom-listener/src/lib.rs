@@ -74,4 +74,6 @@ pub use options::KeepAlive;
 pub use peer::{PeerAddr, PeerState, Unread};
 pub use poller::{Event, Events, HungUp, Poller, Waker};
 pub use queue::{Backlog, Census, Queue};
-pub use stream::{Stream, discard_now, half_close, read_now, reset_on_close, shut_down, write_now};
+pub use stream::{
+    Stream, discard_now, half_close, last_sent, read_now, reset_on_close, shut_down, write_now,
+};

@@ -40,7 +40,7 @@ impl Stream {
     /// sockets and on platforms other than Linux.
     pub fn kernel_wait(&self) -> Option<Duration> {
         match self {
-            Self::Tcp(stream) => sys::tcp_info(stream.as_fd())?.last_data_sent,
+            Self::Tcp(stream) => last_sent(stream),
             Self::Unix(_) => None,
         }
     }
@@ -93,6 +93,12 @@ impl From<Stream> for OwnedFd {
             Stream::Unix(stream) => stream.into(),
         }
     }
+}
+
+/// How long ago this side last sent data on a TCP connection, or since the handshake if it never did. Source and
+/// resolution as of [`Stream::kernel_wait`]. `None` on other sockets and on platforms other than Linux.
+pub fn last_sent(socket: impl AsFd) -> Option<Duration> {
+    sys::tcp_info(socket.as_fd())?.last_data_sent
 }
 
 /// Reads what is there, in one call, whatever a runtime knows of the socket's readiness.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anteroom_listener::PeerAddr;
 
 use crate::admit::Cause;
-use crate::observe::{Part, Tick};
+use crate::observe::Part;
 use crate::stall::{Board, Work};
 
 /// A connection that asks to be let in.
@@ -70,16 +70,11 @@ impl Filter {
     /// `listener` is the number of the one that it came from.
     pub(super) fn ask(&mut self, candidate: &Candidate<'_>, listener: usize) -> Answer {
         let asked = Instant::now();
-        let seat = self.board.as_ref().and_then(|board| {
-            let seat = board.seat()?;
-            board.enter(&seat, Tick::now(), Work { part: Part::Filter, of: listener, key: 0, span: 0 });
-            Some(seat)
-        });
+        let work = Work { part: Part::Filter, of: listener, key: 0, span: 0 };
+        let inside = self.board.as_ref().and_then(|board| board.enter(work));
         let verdict = catch_unwind(AssertUnwindSafe(|| (self.decide)(candidate)));
         let took = asked.elapsed();
-        if let Some(seat) = seat {
-            seat.end();
-        }
+        drop(inside);
         match verdict {
             Err(_) => Answer::Panicked,
             Ok(verdict) if took > SLOW => Answer::Late(verdict, took),

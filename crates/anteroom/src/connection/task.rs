@@ -18,7 +18,7 @@ use tracing::{Span, debug, error};
 use super::info::Info;
 use super::permit::Refusing;
 use crate::gate::{Gate, OpenKey, OpenTask, Wire};
-use crate::observe::{Ending, Part, Tick};
+use crate::observe::{Ending, Part};
 use crate::stall::{Board, Work};
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -101,22 +101,17 @@ impl Handling {
         }
     }
 
-    /// What is on the board while the service is being called.
-    pub(crate) fn call(&self) -> Work {
-        Work { part: Part::Call, ..self.work }
+    /// The id of its span, if anybody listens.
+    pub(crate) fn span_id(&self) -> Option<u64> {
+        (self.work.span != 0).then_some(self.work.span)
     }
 
     /// Runs one poll of the handler, for everybody to see which it is and since when.
     fn watched<T>(&mut self, poll: impl FnOnce(&mut Self) -> T) -> T {
-        let Some(board) = &self.hooks.board else { return poll(self) };
-        let Some(seat) = board.seat() else { return poll(self) };
-        let entered = Tick::now();
-        board.enter(&seat, entered, self.work);
+        let inside = self.hooks.board.as_ref().and_then(|board| board.enter(self.work));
         let polled = poll(self);
-        let took = Tick::now().since(entered);
-        seat.end_after(took);
-        if let Some(board) = &self.hooks.board {
-            board.count_if_slow(self.work.of, took);
+        if let (Some(inside), Some(board)) = (inside, &self.hooks.board) {
+            board.count_if_slow(self.work.of, inside.leave_handler());
         }
         polled
     }
@@ -171,6 +166,17 @@ pin_project! {
         #[pin]
         future: Option<F>,
         handling: Handling,
+    }
+
+    impl<F> PinnedDrop for Task<F> {
+        /// Cut: what the future runs in its drop is seen as its polls are.
+        fn drop(this: Pin<&mut Self>) {
+            let this = this.project();
+            let mut future = this.future;
+            if future.is_some() {
+                this.handling.watched(|_| future.set(None));
+            }
+        }
     }
 }
 

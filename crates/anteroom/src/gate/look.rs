@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use anteroom_listener::last_sent;
+
 use super::door::{Asleep, Door};
 use super::open::{Whose, Wire};
 use super::register::OPEN_BIT;
@@ -31,8 +33,8 @@ pub(crate) struct Pace {
 pub(crate) struct Doorway {
     pub(crate) lane: usize,
     pub(crate) open: usize,
-    /// When the handshake of the one was that waits longest in line. `None`: nobody does.
-    pub(crate) oldest: Option<Instant>,
+    /// Somebody waits in line: not because of a share of its own.
+    pub(crate) is_wanted: bool,
     /// What the taker sleeps on. `None`: it is awake, or there is none.
     pub(crate) asleep: Option<Asleep>,
     /// Nobody can be taken because every place is taken; a rate that holds back is no such thing.
@@ -65,7 +67,7 @@ impl Gate {
         let doorways = doors.iter().enumerate().map(|(lane, door)| Doorway {
             lane,
             open: room.open_in(lane),
-            oldest: room.first_in_line(lane),
+            is_wanted: room.first_in_line(lane).is_some(),
             asleep: door.asleep(),
             is_full: room.waiting_in(lane) > 0 && room.turn(lane) == Turn::NotYet,
         });
@@ -82,19 +84,31 @@ impl Gate {
     /// the socket is closed, or its peer has gone. The cost grows with the number of open connections.
     pub(crate) fn leaked(&self, long: Duration, now: Instant) -> Option<Leaked> {
         let mut leaked = None::<Leaked>;
+        let mut count = |held| {
+            let known = leaked.get_or_insert(Leaked { permits: 0, oldest: held });
+            known.permits += 1;
+            known.oldest = known.oldest.max(held);
+        };
+        let mut half_closed = Vec::new();
         let mut to_watch: Vec<(Token, Arc<dyn Wire>)> = Vec::new();
         let mut state = self.lock();
         if state.open.len() > state.running {
             for (token, open) in state.open.iter_mut() {
-                if let Some(held) = open.leaked_for(now).filter(|held| *held >= long) {
-                    let known = leaked.get_or_insert(Leaked { permits: 0, oldest: held });
-                    known.permits += 1;
-                    known.oldest = known.oldest.max(held);
+                match open.leaked_for(long, now) {
+                    Some((held, Some(wire))) => half_closed.push((held, wire)),
+                    Some((held, None)) => count(held),
+                    None => {}
                 }
                 to_watch.extend(open.take_unwatched().map(|wire| (token, wire)));
             }
         }
         drop(state);
+        for (held, wire) in half_closed {
+            // A peer that said all it had to say may still be told something: then nothing has leaked.
+            if wire.fd().and_then(last_sent).is_some_and(|sent| sent >= long) {
+                count(held);
+            }
+        }
         for (token, wire) in to_watch {
             if let Some(fd) = wire.fd() {
                 // Where the platform cannot watch, nobody is called leaked for it.

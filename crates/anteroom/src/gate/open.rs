@@ -129,16 +129,26 @@ impl Open {
         }
     }
 
-    /// How long the permit has been known to be held beyond the end of its connection: its task has come
-    /// back, and its socket is closed or its peer gone. `None`: it is not.
-    pub(super) fn leaked_for(&mut self, now: Instant) -> Option<Duration> {
+    /// How long the permit has been known to be held beyond the end of its connection, if that is `long` or more: its
+    /// task has come back, and its socket is closed or its peer gone. With the socket where the peer only says no
+    /// more, and may go on to listen; to be dropped outside the lock.
+    pub(super) fn leaked_for(
+        &mut self,
+        long: Duration,
+        now: Instant,
+    ) -> Option<(Duration, Option<Arc<dyn Wire>>)> {
         let is_closed = self.wire.as_ref().is_some_and(|wire| wire.strong_count() == 0);
         let is_left = self.counted_by == CountedBy::Task && self.gone.is_some();
         if !self.held || self.runs || !(is_closed || is_left) {
             return None;
         }
         let since = *self.outlived.get_or_insert(now);
-        Some(now.saturating_duration_since(since))
+        let held = now.saturating_duration_since(since);
+        if held < long {
+            return None;
+        }
+        let may_listen = self.wire.as_ref().filter(|_| self.gone == Some(Gone::HalfClosed));
+        Some((held, may_listen.and_then(Weak::upgrade)))
     }
 
     /// The socket of one that has outlived its task, if nobody watches yet whether its peer leaves. To be

@@ -3,7 +3,7 @@
 //! Owns the settings in force. Never accepts, closes or cuts: the acceptor does that, by what stands here.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use tokio::runtime;
@@ -31,7 +31,7 @@ pub(crate) struct Core {
     pub(crate) board: Option<Arc<Board>>,
     pub(crate) findings: Arc<Findings>,
     /// Where the handlers run: known from the start, or from the first connection that is taken.
-    pub(crate) runtime: OnceLock<runtime::Handle>,
+    pub(crate) runtime: Mutex<Option<runtime::Handle>>,
 }
 
 /// The settings in force.
@@ -169,6 +169,12 @@ impl Core {
         self.gate.wake_acceptor();
     }
 
+    /// The runtime whose delay is of interest from now on.
+    pub(crate) fn serves_on(&self, runtime: runtime::Handle) {
+        *self.runtime.lock().unwrap_or_else(PoisonError::into_inner) = Some(runtime);
+        self.findings.beat.begin_anew();
+    }
+
     pub(crate) fn report(&self) -> Report {
         let mut sum = Report::default();
         for port in self.gate.ports() {
@@ -188,10 +194,12 @@ impl Core {
         Timings { runtime_delay: self.gate.delays().load(), poll_time: polls.load() }
     }
 
-    /// How long something has been waiting for its turn on the runtime.
+    /// How long something has been waiting for its turn on the runtime, while somebody is there.
     fn runtime_late(&self, now: Instant) -> Option<Duration> {
-        let summoned = self.gate.pace().summoned.map(|since| now.saturating_duration_since(since));
-        summoned.into_iter().chain(self.findings.beat_late(now)).max()
+        let pace = self.gate.pace();
+        let summoned = pace.summoned.map(|since| now.saturating_duration_since(since));
+        let beat = self.findings.beat_late(now).filter(|_| pace.open > 0 || pace.waiting > 0);
+        summoned.into_iter().chain(beat).max()
     }
 
     pub(crate) fn snapshot(&self) -> Snapshot {

@@ -1,6 +1,6 @@
 //! The server as its pulse sees it.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use tokio::runtime;
 
@@ -23,7 +23,7 @@ impl Watched for Arc<Core> {
     }
 
     fn runtime(&self) -> Option<runtime::Handle> {
-        self.runtime.get().cloned()
+        self.runtime.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn falls_behind(&self, why: Option<Unready>) {

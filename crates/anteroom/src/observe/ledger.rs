@@ -132,10 +132,6 @@ impl Ledger {
         all.filter(|(class, _)| !matches!(class, AcceptErrorClass::Empty | AcceptErrorClass::Interrupted))
     }
 
-    pub(crate) fn refused_so_far(&self, cause: Cause) -> u64 {
-        self.refused.get(cause.index()).map_or(0, |refused| refused.load(Relaxed))
-    }
-
     pub(crate) fn handed_out_so_far(&self) -> u64 {
         self.handed_out.load(Relaxed)
     }

@@ -44,11 +44,13 @@ pub enum StallCause {
         /// Who holds which thread, the longest first.
         by: Vec<Blame>,
     },
-    /// The runtime does not run what is ready, and nothing of this server holds it: other tasks do, or
-    /// nobody drives it.
+    /// The runtime does not run what is ready, and no single handler holds it: other tasks do, or many handlers
+    /// together, or nobody drives it.
     RuntimeLate {
         /// How long an empty task has been waiting for its turn.
         delay: Duration,
+        /// How much of it polls of this server's handlers took on one thread, none of them long by itself.
+        in_polls: Duration,
     },
     /// Somebody waits, and the service has answered `Pending` ever since.
     ServiceNotReady {
@@ -141,6 +143,9 @@ impl StallCause {
     pub fn advice(&self) -> &'static str {
         match self {
             Self::Held { by } => by.first().map_or(HELD, Blame::advice),
+            Self::RuntimeLate { delay, in_polls } if is_most(*in_polls, *delay) => {
+                "each poll is short and there are many: move what computes to spawn_blocking, or give the runtime more threads"
+            }
             Self::RuntimeLate { .. } => {
                 "look for blocking calls in tasks that are not this server's, and for a runtime that nobody drives any more"
             }
@@ -170,6 +175,10 @@ impl StallCause {
     }
 }
 
+fn is_most(part: Duration, whole: Duration) -> bool {
+    part >= whole / 2
+}
+
 const HELD: &str = "move what blocks to spawn_blocking, or to a thread of its own";
 
 impl fmt::Display for StallCause {
@@ -182,11 +191,12 @@ impl fmt::Display for StallCause {
                 }
                 Ok(())
             }
-            Self::RuntimeLate { delay } => {
-                write!(
-                    f,
-                    "the runtime has not run an empty task for {delay:.1?}, and no handler of this server holds it"
-                )
+            Self::RuntimeLate { delay, in_polls } => {
+                write!(f, "the runtime has not run an empty task for {delay:.1?}, and ")?;
+                match is_most(*in_polls, *delay) {
+                    true => write!(f, "handlers of this server took {in_polls:.1?} of it together"),
+                    false => f.write_str("no handler of this server holds it"),
+                }
             }
             Self::ServiceNotReady { listeners, .. } => {
                 write!(f, "the service of {} is not ready", Names(listeners))

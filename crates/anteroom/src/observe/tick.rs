@@ -26,11 +26,6 @@ impl Tick {
         self.0.saturating_sub(earlier.0)
     }
 
-    /// The next nanosecond: two works that begin at one reading of the clock begin one after the other.
-    pub(crate) fn next(self) -> Self {
-        Self(self.0.saturating_add(1))
-    }
-
     pub(crate) fn after(self, time: Duration) -> Self {
         Self(self.0.saturating_add(nanos(time)))
     }
@@ -66,6 +61,5 @@ mod tests {
         let later = tick.after(Duration::from_secs(3600));
         assert_eq!(later.since(tick), 3_600_000_000_000);
         assert!(later.instant() > after + Duration::from_secs(3500));
-        assert!(tick.next() > tick);
     }
 }

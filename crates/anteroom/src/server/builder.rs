@@ -151,7 +151,7 @@ impl ServerBuilder {
         driver::probe_io()?;
         let runtime = runtime::Handle::try_current().map_err(|_| StartError::NoRuntime)?;
         let core = start(self.common, self.places)?;
-        let _unset_before = core.runtime.set(runtime.clone());
+        core.serves_on(runtime.clone());
         let hooks = Arc::new(Hooks { board: core.board.clone(), ..self.hooks });
         for (lane, start_lane) in self.lanes.into_iter().enumerate() {
             start_lane(Arc::clone(&core), lane, &runtime, &hooks);

@@ -18,7 +18,7 @@ use crate::connection::{Connection, Handling, Hooks, spawn};
 use crate::gate::{CountedBy, Doorstep, Gate};
 use crate::lifecycle::{Core, Failure};
 use crate::observe::{Part, Tick};
-use crate::stall::{Board, Slot, Work};
+use crate::stall::{Board, Inside, Work};
 
 pub(super) type BoxError = Box<dyn Error + Send + Sync>;
 
@@ -60,28 +60,22 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.get_mut();
         let board = this.core.board.clone();
-        let mut stamps = board.as_deref().and_then(|board| Stamps::new(board, this.lane));
-        let polled = this.serve(&mut stamps, cx);
-        if let Some(stamps) = stamps {
-            stamps.leave();
-        }
-        polled
+        let mut stamps = board.as_deref().map(|board| Stamps::new(board, this.lane));
+        this.serve(&mut stamps, cx)
     }
 }
 
 /// The dispatcher on the board: what it calls of the user's code, and since when.
 struct Stamps<'a> {
     board: &'a Board,
-    seat: Arc<Slot>,
     lane: usize,
-    /// When its turn came, and for each piece that was entered a nanosecond later: the clock is not asked
-    /// again for each of them.
-    now: Tick,
+    turn_came: Tick,
+    inside: Option<Inside>,
 }
 
 impl<'a> Stamps<'a> {
-    fn new(board: &'a Board, lane: usize) -> Option<Self> {
-        Some(Self { board, seat: board.seat()?, lane, now: Tick::now() })
+    fn new(board: &'a Board, lane: usize) -> Self {
+        Self { board, lane, turn_came: Tick::now(), inside: None }
     }
 
     fn poll_ready(&mut self) {
@@ -89,13 +83,18 @@ impl<'a> Stamps<'a> {
     }
 
     fn enter(&mut self, work: Work) {
-        self.board.enter(&self.seat, self.now, work);
-        self.now = self.now.next();
+        match &mut self.inside {
+            Some(inside) => self.board.count_if_slow(self.lane, inside.goes_on_with(work)),
+            None => self.inside = self.board.enter(work),
+        }
     }
+}
 
-    fn leave(self) {
-        self.seat.end();
-        self.board.count_if_slow(self.lane, Tick::now().since(self.now));
+impl Drop for Stamps<'_> {
+    fn drop(&mut self) {
+        if let Some(inside) = &self.inside {
+            self.board.count_if_slow(self.lane, inside.took());
+        }
     }
 }
 
@@ -106,7 +105,7 @@ where
     fn serve(&mut self, stamps: &mut Option<Stamps<'_>>, cx: &mut Context<'_>) -> Poll<()> {
         let core = Arc::clone(&self.core);
         for _ in 0..AT_ONCE {
-            let turn_came = stamps.as_ref().map(|stamps| stamps.now);
+            let turn_came = stamps.as_ref().map(|stamps| stamps.turn_came);
             if ready!(core.gate.poll_someone(self.lane, turn_came, cx)) == Doorstep::End {
                 self.over = true;
                 return Poll::Ready(());
@@ -157,9 +156,14 @@ where
 
     fn call(&mut self, connection: Connection, stamps: &mut Option<Stamps<'_>>) {
         let wire = connection.wire();
-        let mut handling = Handling::new(&connection, self.lane, &self.hooks);
+        let call = Work { part: Part::Call, of: self.lane, key: connection.key().to_bits(), span: 0 };
         if let Some(stamps) = stamps {
-            stamps.enter(handling.call());
+            stamps.enter(call);
+        }
+        // Making its span is user code, too.
+        let mut handling = Handling::new(&connection, self.lane, &self.hooks);
+        if let (Some(stamps), Some(span)) = (stamps, handling.span_id()) {
+            stamps.enter(Work { span, ..call });
         }
         let service = &mut self.service;
         if let Some(future) = handling.contain(|| service.call(connection)) {

@@ -124,13 +124,13 @@ impl Incoming {
                 progress.made_progress();
                 return Poll::Ready(self.core.life.failure().map(|failure| Err(self.failed(failure))));
             }
-            if !self.has_driver {
+            if !self.has_driver || self.core.findings.beat.is_runtime_gone() {
                 if let Err(error) = driver::probe_io() {
                     return Poll::Ready(Some(Err(self.error(io::Error::other(error)))));
                 }
                 self.has_driver = true;
                 if let Ok(runtime) = runtime::Handle::try_current() {
-                    let _the_first_stays = self.core.runtime.set(runtime);
+                    self.core.serves_on(runtime);
                 }
             }
             let Some(handed) = self.core.gate.take(self.lane, CountedBy::Permit) else { continue };

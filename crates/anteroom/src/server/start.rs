@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex};
 
 use anteroom_listener::{Descriptors, Poller, migrates_queued};
 use tokio::runtime;
@@ -142,7 +142,7 @@ fn assemble(config: Config, lanes: Vec<Lane>, rules: Vec<LaneRules>, poller: Pol
         settings: Settings::new(config, rules, sockets),
         board,
         findings: Arc::new(Findings::new()),
-        runtime: OnceLock::new(),
+        runtime: Mutex::default(),
     })
 }
 

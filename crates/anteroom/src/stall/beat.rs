@@ -45,7 +45,12 @@ impl Beat {
         (sent != 0).then(|| self.began + Duration::from_nanos(sent))
     }
 
-    pub(super) fn is_runtime_gone(&self) -> bool {
+    /// Another runtime is asked from now on.
+    pub(crate) fn begin_anew(&self) {
+        self.is_gone.store(false, Release);
+    }
+
+    pub(crate) fn is_runtime_gone(&self) -> bool {
         self.is_gone.load(Acquire)
     }
 

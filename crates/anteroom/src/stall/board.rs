@@ -6,7 +6,7 @@
 use std::cell::RefCell;
 use std::sync::atomic::Ordering::{AcqRel, Relaxed};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use histogram::AtomicHistogram;
@@ -36,6 +36,42 @@ pub(crate) struct Board {
     /// The pulse has gone to sleep, and is to be woken by whoever enters something.
     asleep: AtomicBool,
     pulse: OnceLock<std::thread::Thread>,
+}
+
+/// A piece of the user's code that this thread is in, until this is dropped: an unwinding thread leaves it too.
+/// Not to be taken to another thread.
+#[derive(Debug)]
+pub(crate) struct Inside {
+    seat: Arc<Slot>,
+    since: Tick,
+}
+
+impl Inside {
+    /// It goes on with another piece: how long the last one took, in nanoseconds.
+    pub(crate) fn goes_on_with(&mut self, work: Work) -> u64 {
+        let took = self.took();
+        self.since = self.since.after(Duration::from_nanos(took.max(1)));
+        self.seat.begin(self.since, work);
+        took
+    }
+
+    /// How long it has been inside, in nanoseconds.
+    pub(crate) fn took(&self) -> u64 {
+        Tick::now().since(self.since)
+    }
+
+    /// It was a poll of a handler: leaves, and keeps how long it took, in nanoseconds.
+    pub(crate) fn leave_handler(self) -> u64 {
+        let took = self.took();
+        self.seat.poll_took(took);
+        took
+    }
+}
+
+impl Drop for Inside {
+    fn drop(&mut self) {
+        self.seat.end();
+    }
 }
 
 /// Something that was seen running.
@@ -94,9 +130,17 @@ impl Board {
 
     // ------------------------------------------------------------ the threads' side
 
-    /// The slot of this thread, for as long as one poll lasts: it is not to be taken to another thread. `None`
-    /// in a thread that is just ending.
-    pub(crate) fn seat(&self) -> Option<Arc<Slot>> {
+    /// This thread enters `work`; what it was in it has left. `None` in a thread that is just ending.
+    pub(crate) fn enter(&self, work: Work) -> Option<Inside> {
+        let seat = self.seat()?;
+        let since = Tick::now();
+        seat.begin(since, work);
+        // Afterwards: who finds the pulse awake has entered before it looks for the last time.
+        self.stir();
+        Some(Inside { seat, since })
+    }
+
+    fn seat(&self) -> Option<Arc<Slot>> {
         let seat = OWN.try_with(|own| {
             if let Ok(own) = own.try_borrow() {
                 if let Some((_, slot)) = own.iter().find(|(number, _)| *number == self.number) {
@@ -106,14 +150,6 @@ impl Board {
             own.try_borrow_mut().ok().map(|mut own| self.add(&mut own))
         });
         seat.ok().flatten()
-    }
-
-    /// This thread, whose slot it is, enters `work`, `at` this time, which is later than that at which it entered
-    /// anything before; what it was in it has left.
-    pub(crate) fn enter(&self, seat: &Slot, at: Tick, work: Work) {
-        seat.begin(at, work);
-        // Afterwards: who finds the pulse awake has entered before it looks for the last time.
-        self.stir();
     }
 
     /// Something of a lane took so many nanoseconds.
@@ -163,9 +199,9 @@ impl Board {
         let _only_the_first = self.pulse.set(pulse);
     }
 
-    /// From now on whoever enters something wakes the pulse.
-    pub(super) fn fall_asleep(&self) {
-        self.asleep.store(true, Relaxed);
+    /// From now on whoever enters something wakes the pulse. Says whether it was so already.
+    pub(super) fn fall_asleep(&self) -> bool {
+        self.asleep.swap(true, AcqRel)
     }
 
     pub(super) fn is_asleep(&self) -> bool {
@@ -204,9 +240,9 @@ impl Board {
         look
     }
 
-    /// The kernel's ids of the threads that have run something.
-    pub(super) fn threads(&self) -> Vec<u32> {
-        self.lock().iter().filter_map(|slot| slot.thread.id).collect()
+    /// The threads that have run something, to be asked again as long as they live.
+    pub(super) fn threads(&self) -> Vec<Weak<Slot>> {
+        self.lock().iter().map(Arc::downgrade).collect()
     }
 
     fn retire(&self, slot: &Slot) {
@@ -252,8 +288,8 @@ mod tests {
         Work { part: Part::Handler, of: 0, key, span: 0 }
     }
 
-    fn enter(board: &Board, key: u64) {
-        board.enter(&board.seat().expect("this thread goes on"), Tick::now(), work(key));
+    fn enter(board: &Board, key: u64) -> Inside {
+        board.enter(work(key)).expect("this thread goes on")
     }
 
     fn long_ones(board: &Board) -> Vec<u64> {
@@ -264,17 +300,16 @@ mod tests {
     #[test]
     fn two_boards_on_one_thread_do_not_see_each_other() {
         let (one, other) = (Board::new(1, Duration::MAX), Board::new(1, Duration::MAX));
-        enter(&one, 1);
-        enter(&other, 2);
+        let (in_one, _in_other) = (enter(&one, 1), enter(&other, 2));
         assert_eq!((long_ones(&one), long_ones(&other)), (vec![1], vec![2]));
-        one.seat().expect("this thread goes on").end();
+        drop(in_one);
         assert_eq!((long_ones(&one), long_ones(&other)), (vec![], vec![2]));
     }
 
     #[test]
     fn what_is_not_long_yet_says_when_it_will_be() {
         let board = Board::new(1, Duration::MAX);
-        enter(&board, 1);
+        let _inside = enter(&board, 1);
         let look = board.look(Tick::now(), Duration::from_secs(3600));
         assert!(look.long.is_empty() && look.entered == 1);
         let due = look.next.expect("it runs");
@@ -286,11 +321,12 @@ mod tests {
         let board = Arc::new(Board::new(1, Duration::from_millis(5)));
         let on = Arc::clone(&board);
         let thread = std::thread::Builder::new().name("a-worker".into()).spawn(move || {
-            enter(&on, 1);
-            on.seat().expect("this thread goes on").end_after(7_000_000);
-            on.count_if_slow(0, 7_000_000);
-            enter(&on, 2);
+            let mut inside = enter(&on, 1);
+            std::thread::sleep(Duration::from_millis(7));
+            on.count_if_slow(0, inside.goes_on_with(work(2)));
             let look = on.look(Tick::now(), Duration::ZERO);
+            std::thread::sleep(Duration::from_millis(7));
+            inside.leave_handler();
             look.long.first().map(|running| running.slot.thread.clone())
         });
         let seen = thread.expect("a thread").join().expect("it ends").expect("it ran");
@@ -302,11 +338,21 @@ mod tests {
     }
 
     #[test]
+    fn a_thread_that_unwinds_is_inside_of_nothing() {
+        let board = Board::new(1, Duration::MAX);
+        let unwinds = std::panic::catch_unwind(|| {
+            let _inside = enter(&board, 1);
+            std::panic::resume_unwind(Box::new("as a subscriber may"));
+        });
+        assert!(unwinds.is_err() && long_ones(&board).is_empty());
+    }
+
+    #[test]
     fn who_enters_something_wakes_a_pulse_that_sleeps() {
         let board = Board::new(1, Duration::MAX);
         board.watched_by(std::thread::current());
         board.fall_asleep();
-        enter(&board, 1);
+        let _inside = enter(&board, 1);
         assert!(!board.is_asleep());
         // The token is there: this does not wait.
         std::thread::park();

@@ -16,8 +16,8 @@ const TOLD_EVERY: Duration = Duration::from_secs(1);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Key {
     Held,
+    /// Whether for want of a processor or not is known later.
     RuntimeLate,
-    Starved,
     ServiceNotReady(usize),
     LimitReached(usize),
     PermitsLeaked,
@@ -32,8 +32,10 @@ pub(super) struct Seen {
     /// Since when it has been so, as far as is known at this look.
     pub(super) since: Instant,
     pub(super) cause: StallCause,
-    /// Changes when there is more to tell than before: how many are to blame.
+    /// Grows when there is more to tell than before.
     pub(super) extent: usize,
+    /// Who is to blame: with somebody else among them there is more to tell, too.
+    pub(super) who: Vec<u64>,
 }
 
 /// What is to be told.
@@ -53,11 +55,23 @@ struct Episode {
     seen: Seen,
     since: Instant,
     last_seen: Instant,
-    /// When it was told, and with what extent. `None`: it has not lasted long enough.
-    told: Option<(Instant, usize)>,
+    /// When it was told, and how much of it. `None`: it has not lasted long enough.
+    told: Option<(Instant, usize, Vec<u64>)>,
 }
 
 impl Episode {
+    /// Whether it is time to tell it, for the first time or with what there is more to tell.
+    fn is_due(&self, threshold: Duration, now: Instant) -> bool {
+        match &self.told {
+            None => now.saturating_duration_since(self.since) >= threshold,
+            Some((then, extent, who)) => {
+                let is_more =
+                    self.seen.extent > *extent || self.seen.who.iter().any(|one| !who.contains(one));
+                is_more && now.saturating_duration_since(*then) >= TOLD_EVERY
+            }
+        }
+    }
+
     fn stall(&self, now: Instant, cost: Cost) -> Stall {
         let lasted = now.saturating_duration_since(self.since);
         Stall { cause: self.seen.cause.clone(), lasted, cost }
@@ -102,19 +116,18 @@ impl Episodes {
             lasts
         });
         for episode in self.0.iter_mut().filter(|episode| episode.last_seen == now) {
-            let is_due = match episode.told {
-                None => now.saturating_duration_since(episode.since) >= threshold,
-                Some((then, extent)) => {
-                    episode.seen.extent > extent && now.saturating_duration_since(then) >= TOLD_EVERY
-                }
-            };
-            if is_due {
-                let before = episode.told.replace((now, episode.seen.extent));
+            if episode.is_due(threshold, now) {
+                let before = episode.told.replace((now, episode.seen.extent, episode.seen.who.clone()));
                 let stall = episode.stall(now, cost);
                 told.push(if before.is_none() { Told::Begun(stall) } else { Told::Grown(stall) });
             }
         }
         told
+    }
+
+    /// Nobody looks any more: what was told is told to be over.
+    pub(super) fn end(&mut self, cost: Cost, now: Instant) -> Vec<Told> {
+        self.look(Vec::new(), Duration::MAX, cost, now + GONE_AFTER)
     }
 
     /// The stalls that last.
@@ -139,7 +152,7 @@ mod tests {
     }
 
     fn paused(since: Instant) -> Seen {
-        Seen { key: Key::Paused, since, cause: StallCause::Paused, extent: 1 }
+        Seen { key: Key::Paused, since, cause: StallCause::Paused, extent: 1, who: Vec::new() }
     }
 
     fn look(episodes: &mut Episodes, seen: Vec<Seen>, now: Instant) -> Vec<Told> {
@@ -183,6 +196,28 @@ mod tests {
         }
         assert_eq!(look(&mut episodes, seen(3), clock.at(1300)).len(), 1);
         assert!(look(&mut episodes, seen(3), clock.at(1400)).is_empty(), "no more to tell");
+    }
+
+    #[test]
+    fn another_who_is_to_blame_is_told_though_they_are_not_more() {
+        let (clock, mut episodes) = (Clock(Instant::now()), Episodes::default());
+        let seen = |who: &[u64]| vec![Seen { who: who.to_vec(), ..paused(clock.at(0)) }];
+        assert_eq!(look(&mut episodes, seen(&[1, 2]), clock.at(300)).len(), 1);
+        for step in 4..14 {
+            assert!(look(&mut episodes, seen(&[2]), clock.at(step * 100)).is_empty(), "known");
+        }
+        assert!(matches!(&look(&mut episodes, seen(&[3]), clock.at(1400))[..], [Told::Grown(_)]));
+    }
+
+    #[test]
+    fn when_nobody_looks_any_more_what_was_told_is_over() {
+        let (clock, mut episodes) = (Clock(Instant::now()), Episodes::default());
+        look(&mut episodes, vec![paused(clock.at(0))], clock.at(300));
+        assert!(matches!(
+            &episodes.end(Cost::default(), clock.at(310))[..],
+            [Told::Over { cause: "paused", .. }]
+        ));
+        assert!(episodes.end(Cost::default(), clock.at(320)).is_empty());
     }
 
     #[test]

@@ -15,7 +15,7 @@ const SHOWN_FOR: Duration = Duration::from_secs(5);
 
 #[derive(Debug)]
 pub(crate) struct Findings {
-    pub(super) beat: Arc<Beat>,
+    pub(crate) beat: Arc<Beat>,
     stalls: Mutex<Stalls>,
     /// How many were told, by cause.
     counts: [AtomicU64; StallCause::LABELS.len()],

@@ -3,15 +3,16 @@
 //! Owns what was known of a suspect when it was first seen. Puts the evidence together from the board, the
 //! gate and the kernel; what lasts long enough to be told is decided in `episodes.rs`.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use anteroom_listener::{AcceptErrorClass, Descriptors};
 
 use super::board::{Board, Running};
 use super::episodes::{Key, Seen};
+use super::slot::Slot;
+use super::stops::Stops;
 use super::thread::{self, Clocks, Moment};
-use crate::admit::Cause;
 use crate::config::StallWatch;
 use crate::gate::{Asleep, Doorway, Gate, Pace, Whose};
 use crate::observe::{Accepting, Blame, Blamed, Cost, Doing, Part, StallCause};
@@ -33,11 +34,42 @@ struct Suspect {
     clocks: Option<Clocks>,
 }
 
-/// Everybody's clocks, when the runtime was first seen late.
+/// The runtime is late.
 #[derive(Debug)]
 struct Late {
+    /// Since when it is.
     since: Instant,
-    clocks: Vec<(u32, Clocks)>,
+    threads: Vec<Known>,
+    /// Since when nobody is seen to hold it. `None`: somebody is.
+    unexplained: Option<Instant>,
+}
+
+/// A thread as it was when the runtime was first seen late.
+#[derive(Debug)]
+struct Known {
+    slot: Weak<Slot>,
+    clocks: Option<Clocks>,
+    polled: u64,
+}
+
+impl Known {
+    fn new(slot: Weak<Slot>) -> Self {
+        let alive = slot.upgrade();
+        let clocks = alive.as_ref().and_then(|slot| thread::clocks(slot.thread.id?));
+        Self { slot, clocks, polled: alive.map_or(0, |slot| slot.polled()) }
+    }
+
+    /// How long it was kept waiting for a processor since.
+    fn waited(&self) -> Option<Duration> {
+        let now = thread::clocks(self.slot.upgrade()?.thread.id?)?;
+        Some(now.since(&self.clocks?).runnable)
+    }
+
+    /// How long polls of handlers took on it since.
+    fn polled(&self) -> Duration {
+        let polled = self.slot.upgrade().map_or(0, |slot| slot.polled().wrapping_sub(self.polled));
+        Duration::from_nanos(polled)
+    }
 }
 
 #[derive(Debug)]
@@ -48,6 +80,7 @@ pub(super) struct Judge {
     late: Option<Late>,
     /// Nothing ran before: what began earlier is counted from here.
     anew: Instant,
+    stops: Stops,
     paused_since: Option<Instant>,
     /// How often descriptors were missing, and since when.
     missing: u64,
@@ -77,6 +110,7 @@ impl Judge {
             suspects: Vec::new(),
             late: None,
             anew: now,
+            stops: Stops::default(),
             paused_since: None,
             missing,
             missing_since: None,
@@ -93,9 +127,20 @@ impl Judge {
         self.late = None;
     }
 
-    /// What began before everything stood still counts from its end.
-    pub(super) fn not_before_anew(&self, since: Instant) -> Instant {
-        since.max(self.anew)
+    /// The whole process did not run for a while, and not for long.
+    pub(super) fn stood_still(&mut self, lasted: Duration, ended: Instant) {
+        self.stops.add(ended, lasted);
+    }
+
+    /// How much time has been had since then: what began before everything stood still counts from its end.
+    pub(super) fn had_since(&self, since: Instant, now: Instant) -> Duration {
+        let since = since.max(self.anew);
+        now.saturating_duration_since(since).saturating_sub(self.stops.since(since))
+    }
+
+    /// Somebody's time is being measured: it matters how much of it the process stood still.
+    pub(super) fn measures(&self) -> bool {
+        !self.suspects.is_empty() || self.late.is_some()
     }
 
     /// Keeps in mind who has been running for long. Cheap unless somebody new has.
@@ -114,13 +159,17 @@ impl Judge {
     /// What keeps clients waiting, as it is seen at this look.
     pub(super) fn look(&mut self, bench: &Bench<'_>) -> Vec<Seen> {
         let mut seen = Vec::new();
-        let late = bench.late_since.map(|since| since.max(self.anew));
-        let delay = late.map_or(Duration::ZERO, |late| bench.now.saturating_duration_since(late));
-        match self.held(bench, delay) {
-            Some(held) => seen.push(held),
-            // What is on its way is not late.
-            None if delay < SUSPECT_AFTER => {}
-            None => seen.extend(late.map(|late| self.runtime_late(late, bench.now))),
+        let late = bench.late_since;
+        let delay = late.map_or(Duration::ZERO, |late| self.had_since(late, bench.now));
+        // What is on its way is not late.
+        self.know_late(late.filter(|_| delay >= SUSPECT_AFTER));
+        match (self.held(bench, delay), &mut self.late) {
+            (Some(held), late) => {
+                late.iter_mut().for_each(|late| late.unexplained = None);
+                seen.push(held);
+            }
+            (None, Some(late)) => seen.push(runtime_late(late, delay, bench.now)),
+            (None, None) => {}
         }
         seen.extend(self.doorways(bench));
         seen.extend(self.descriptors(bench.now));
@@ -143,18 +192,21 @@ impl Judge {
         };
         let held: Vec<_> =
             self.suspects.iter().filter_map(|suspect| self.blame(suspect, long, bench.now)).collect();
-        let since = held.iter().map(|(since, _)| *since).min()?;
+        let since = held.iter().map(|(suspect, _)| self.since(suspect)).min()?;
+        // No two pieces of user code begin in the same nanosecond, on one thread surely, on two most likely.
+        let who = held.iter().map(|(suspect, _)| suspect.running.since().nanos()).collect();
         let mut by: Vec<Blame> = held.into_iter().map(|(_, blame)| blame).collect();
         by.sort_by_key(|blame| std::cmp::Reverse(blame.lasted));
-        Some(Seen { key: Key::Held, since, extent: by.len(), cause: StallCause::Held { by } })
+        Some(Seen { key: Key::Held, since, extent: by.len(), who, cause: StallCause::Held { by } })
     }
 
     /// Blames a suspect that has held its thread for `long` by itself: what its thread waited for a
     /// processor is not its doing, nor is what the process was stopped.
-    fn blame(&self, suspect: &Suspect, long: Duration, now: Instant) -> Option<(Instant, Blame)> {
+    fn blame<'a>(&self, suspect: &'a Suspect, long: Duration, now: Instant) -> Option<(&'a Suspect, Blame)> {
         let since = self.since(suspect);
         let elapsed = now.saturating_duration_since(since);
-        if elapsed < long {
+        let had = self.had_since(since, now);
+        if had < long {
             return None;
         }
         let id = suspect.running.thread().id;
@@ -163,15 +215,15 @@ impl Judge {
         let own = match (&moment, used) {
             (Moment::Stopped, _) => Duration::ZERO,
             (Moment::Running, Some(used)) => used.cpu,
-            (_, Some(used)) => elapsed.saturating_sub(used.runnable),
-            (_, None) => elapsed,
+            (_, Some(used)) => had.saturating_sub(used.runnable),
+            (_, None) => had,
         };
         // It may have come back while it was looked at.
         if own < long || !suspect.running.goes_on() {
             return None;
         }
         let doing = thread::doing(moment, used.map_or(Duration::ZERO, |used| used.cpu));
-        Some((since, self.describe(&suspect.running, elapsed, doing)))
+        Some((suspect, self.describe(&suspect.running, elapsed, doing)))
     }
 
     fn describe(&self, running: &Running, lasted: Duration, doing: Doing) -> Blame {
@@ -199,30 +251,13 @@ impl Judge {
         }
     }
 
-    /// The runtime is late and no handler holds it: something else does, or there is no processor for it.
-    fn runtime_late(&mut self, late: Instant, now: Instant) -> Seen {
-        if self.late.as_ref().is_none_or(|known| known.since != late) {
-            let clocks = |id| Some((id, thread::clocks(id)?));
-            let clocks = self.board.threads().into_iter().filter_map(clocks).collect();
-            self.late = Some(Late { since: late, clocks });
-        }
-        let delay = now.saturating_duration_since(late);
-        let clocks = self.late.iter().flat_map(|late| &late.clocks);
-        let waited = clocks.filter_map(|(id, then)| Some(thread::clocks(*id)?.since(then).runnable)).max();
-        match waited {
-            Some(waited) if waited >= delay / 2 => Seen {
-                key: Key::Starved,
-                since: late,
-                extent: 1,
-                cause: StallCause::Starved { waited, pressure: None, throttled: None },
-            },
-            _ => Seen {
-                key: Key::RuntimeLate,
-                since: late,
-                extent: 1,
-                cause: StallCause::RuntimeLate { delay },
-            },
-        }
+    /// The runtime is late since then, or is not: who does what on it meanwhile is compared with now.
+    fn know_late(&mut self, since: Option<Instant>) {
+        let known = self.late.take().filter(|known| Some(known.since) == since);
+        self.late = known.or_else(|| {
+            let threads = self.board.threads().into_iter().map(Known::new).collect();
+            Some(Late { since: since?, threads, unexplained: None })
+        });
     }
 
     // ------------------------------------------------------------ places
@@ -232,12 +267,15 @@ impl Judge {
             return Vec::new();
         }
         let doorways = self.gate.doorways();
-        doorways.into_iter().filter_map(|doorway| self.doorway(doorway)).collect()
+        doorways.into_iter().filter_map(|doorway| self.doorway(doorway, bench.now)).collect()
     }
 
-    fn doorway(&self, doorway: Doorway) -> Option<Seen> {
-        let Doorway { lane, open, oldest, asleep, is_full } = doorway;
-        let since = oldest?.max(self.anew);
+    /// It counts from when it was seen: whoever waits may have begun to for another reason.
+    fn doorway(&self, doorway: Doorway, now: Instant) -> Option<Seen> {
+        let Doorway { lane, open, is_wanted, asleep, is_full } = doorway;
+        if !is_wanted {
+            return None;
+        }
         let ports = self.gate.ports().iter().filter(|port| port.lane == lane);
         let listeners = ports.map(|port| port.name.to_string()).collect();
         let (key, cause) = match asleep? {
@@ -247,7 +285,7 @@ impl Judge {
             }
             Asleep::Place | Asleep::Arrival => return None,
         };
-        Some(Seen { key, since, extent: 1, cause })
+        Some(Seen { key, since: now, extent: 1, who: Vec::new(), cause })
     }
 
     fn leaked(&mut self, bench: &Bench<'_>) -> Option<Seen> {
@@ -260,6 +298,7 @@ impl Judge {
                 key: Key::PermitsLeaked,
                 since: bench.now.checked_sub(leaked.oldest).unwrap_or(bench.now),
                 extent: leaked.permits,
+                who: Vec::new(),
                 cause: StallCause::PermitsLeaked { permits: leaked.permits, oldest: leaked.oldest },
             });
         }
@@ -281,7 +320,7 @@ impl Judge {
         let since = self.missing_since?;
         let Descriptors { limit, open, .. } = Descriptors::of_process();
         let cause = StallCause::OutOfDescriptors { open, limit };
-        Some(Seen { key: Key::OutOfDescriptors, since, extent: 1, cause })
+        Some(Seen { key: Key::OutOfDescriptors, since, extent: 1, who: Vec::new(), cause })
     }
 
     /// Paused is a stall as soon as somebody waits for its end in the kernel's queue.
@@ -294,7 +333,7 @@ impl Judge {
             return None;
         }
         let since = *self.paused_since.get_or_insert(bench.now);
-        Some(Seen { key: Key::Paused, since, extent: 1, cause: StallCause::Paused })
+        Some(Seen { key: Key::Paused, since, extent: 1, who: Vec::new(), cause: StallCause::Paused })
     }
 
     /// What waiting has cost so far.
@@ -309,15 +348,26 @@ impl Judge {
     }
 }
 
+/// The runtime is late and no handler holds it: something else does, or many handlers together, or there is no
+/// processor for it. It counts from when nobody was seen: between two that hold it there is always a moment.
+fn runtime_late(late: &mut Late, delay: Duration, now: Instant) -> Seen {
+    let waited = late.threads.iter().filter_map(Known::waited).max();
+    let in_polls = late.threads.iter().map(Known::polled).max().unwrap_or_default();
+    let (who, cause) = match waited {
+        Some(waited) if waited >= delay / 2 => {
+            (1, StallCause::Starved { waited, pressure: None, throttled: None })
+        }
+        _ => (0, StallCause::RuntimeLate { delay, in_polls }),
+    };
+    let since = *late.unexplained.get_or_insert(now);
+    Seen { key: Key::RuntimeLate, since, extent: 1, who: vec![who], cause }
+}
+
 /// Twice this, and descriptors are there again.
 const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 
-/// How often a connection could not be had, or kept, for want of descriptors.
+/// How often a connection could not be had for want of descriptors.
 fn missing_so_far(gate: &Gate) -> u64 {
-    let of_port = |port: &Arc<crate::gate::Port>| {
-        let failed = port.ledger.errors().filter(|(class, _)| *class == AcceptErrorClass::Descriptors);
-        let failed: u64 = failed.map(|(_, count)| count).sum();
-        failed + port.ledger.refused_so_far(Cause::Resources)
-    };
-    gate.ports().iter().map(of_port).sum()
+    let errors = gate.ports().iter().flat_map(|port| port.ledger.errors());
+    errors.filter(|(class, _)| *class == AcceptErrorClass::Descriptors).map(|(_, count)| count).sum()
 }

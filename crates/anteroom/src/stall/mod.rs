@@ -16,6 +16,7 @@ mod proc;
 mod pulse;
 mod slot;
 mod steady;
+mod stops;
 mod thread;
 
 #[cfg(test)]
@@ -27,7 +28,7 @@ mod atomics {
     pub(super) use std::sync::atomic::{AtomicU64, fence};
 }
 
-pub(crate) use self::board::Board;
+pub(crate) use self::board::{Board, Inside};
 pub(crate) use self::findings::Findings;
 pub(crate) use self::pulse::{Subject, Watched, start as start_pulse};
-pub(crate) use self::slot::{Slot, Work};
+pub(crate) use self::slot::Work;

@@ -4,6 +4,7 @@
 //! while when nothing does. Calls no subscriber, no recorder and no handler; whatever those do, it goes on.
 
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -18,7 +19,7 @@ use super::steady::{Delays, Steady};
 use super::thread::{self, Clocks};
 use crate::config::{Kick, StallWatch};
 use crate::gate::{Gate, Pace};
-use crate::observe::{Note, Phase, Stall, StallCause, Tick, Unready};
+use crate::observe::{Cost, Note, Phase, Stall, StallCause, Tick, Unready};
 
 /// Between two looks while anything moves, and between two kicks.
 const TICK: Duration = Duration::from_millis(10);
@@ -36,6 +37,9 @@ const UNEASY: Duration = Duration::from_millis(100);
 /// Between two looks while nothing moves. With the empty task at each of them, by which two workers wake, and
 /// the look for its answer, a server whose connections are all idle wakes less than twice a second.
 const IDLE: Duration = Duration::from_millis(2200);
+
+/// Woken so much later than it meant to, the process may have been stopped.
+const NOTICED: Duration = Duration::from_millis(20);
 
 /// The empty task is not sent more often, unless it is to wake somebody.
 const BEAT_EVERY: Duration = Duration::from_secs(1);
@@ -77,8 +81,10 @@ struct Pulse {
     episodes: Episodes,
     steady: Steady,
     moved: Instant,
-    /// Whoever enters something is to wake it.
-    fell_asleep: bool,
+    /// As it left the board: whoever enters something is to wake it.
+    is_asleep: bool,
+    /// Since when somebody is there.
+    occupied: Option<Instant>,
     /// How much had been entered, and how often a taker come, at the last look.
     entered: u64,
     summons: u64,
@@ -98,7 +104,8 @@ impl Pulse {
             episodes: Episodes::default(),
             steady: Steady::default(),
             moved: now,
-            fell_asleep: false,
+            is_asleep: false,
+            occupied: None,
             entered: 0,
             summons: 0,
             sent: now,
@@ -116,6 +123,8 @@ impl Pulse {
             let settings = self.subject.server.settings();
             self.look_back(now.saturating_duration_since(due), now, &settings);
             if self.subject.server.phase() == Phase::Stopped {
+                let told = self.episodes.end(Cost::default(), now);
+                self.tell(told);
                 self.subject.findings.are(Vec::new());
                 return;
             }
@@ -144,30 +153,39 @@ impl Pulse {
             || self.subject.server.is_paused();
         let until = if busy {
             board.wake_up();
+            self.is_asleep = false;
             // Whoever has just begun is looked at as soon as it is long.
             let first = look.next.map(Tick::instant);
             first.map_or(now + TICK, |first| first.min(now + TICK))
-        } else if !board.is_asleep() {
+        } else {
+            let was_asleep = board.fall_asleep();
+            if self.is_asleep && !was_asleep {
+                // Somebody has stirred since the look: they are looked after.
+                self.moved = now;
+            }
+            self.is_asleep = true;
             // Whoever did not see this yet has entered something by the next look: no fence is needed
             // where things are entered.
-            board.fall_asleep();
-            now + TICK
-        } else if uneasy {
-            now + UNEASY
-        } else {
-            now + IDLE
+            match was_asleep {
+                false => now + TICK,
+                true if uneasy => now + UNEASY,
+                true => now + IDLE,
+            }
         };
-        self.fell_asleep = board.is_asleep();
-        let least = Duration::from_micros(500);
-        let timeout = until.saturating_duration_since(Instant::now()).max(least);
-        std::thread::park_timeout(timeout);
-        now.max(until).max(now + least)
+        // What it did itself was no sleep.
+        let slept = Instant::now();
+        let until = until.max(slept + Duration::from_micros(500));
+        std::thread::park_timeout(until - slept);
+        until
     }
 
     /// Whether anything has moved since the last look. The watch is woken when it begins to.
     fn notice(&mut self, look: &Look, pace: &Pace, now: Instant) {
         let was_still = now.saturating_duration_since(self.moved) >= LINGER;
-        let stirred = std::mem::take(&mut self.fell_asleep) && !self.subject.board.is_asleep();
+        let stirred = self.is_asleep && !self.subject.board.is_asleep();
+        self.is_asleep &= !stirred;
+        let is_occupied = pace.open > 0 || pace.waiting > 0;
+        self.occupied = is_occupied.then(|| self.occupied.unwrap_or(now));
         if look.entered != self.entered || pace.summons != self.summons || stirred {
             self.moved = now;
             self.entered = look.entered;
@@ -185,8 +203,7 @@ impl Pulse {
         if dispatched {
             self.sent = now;
         }
-        let is_empty = pace.open == 0 && pace.waiting == 0;
-        if dispatched || is_empty || self.subject.findings.beat.is_runtime_gone() {
+        if dispatched || self.occupied.is_none() || self.subject.findings.beat.is_runtime_gone() {
             return;
         }
         let Some(runtime) = self.subject.server.runtime() else { return };
@@ -205,7 +222,9 @@ impl Pulse {
     // ------------------------------------------------------------ what is found
 
     fn judge(&mut self, pace: &Pace, now: Instant, settings: &StallWatch) {
-        let beat = self.subject.findings.beat.waiting_since();
+        // A runtime that is late keeps nobody waiting while nobody is there.
+        let beat = self.subject.findings.beat.waiting_since().zip(self.occupied);
+        let beat = beat.map(|(sent, occupied)| sent.max(occupied));
         let late_since = beat.into_iter().chain(pace.summoned).min();
         self.readiness(pace, late_since, now, settings);
         if now.saturating_duration_since(self.judged) < JUDGE_EVERY {
@@ -217,7 +236,13 @@ impl Pulse {
         let seen = self.judge.look(&bench);
         let is_bad = !seen.is_empty() || self.episodes.is_uneasy();
         let cost = if is_bad { self.judge.cost(pace, now) } else { Default::default() };
-        for told in self.episodes.look(seen, settings.threshold, cost, now) {
+        let told = self.episodes.look(seen, settings.threshold, cost, now);
+        self.tell(told);
+        self.subject.findings.are(self.episodes.current(now, cost));
+    }
+
+    fn tell(&self, told: Vec<Told>) {
+        for told in told {
             if let Told::Begun(stall) = &told {
                 self.subject.findings.count(&stall.cause);
             }
@@ -226,32 +251,38 @@ impl Pulse {
                 Told::Over { cause, lasted } => Note::StallOver { cause, lasted },
             });
         }
-        self.subject.findings.are(self.episodes.current(now, cost));
     }
 
     fn readiness(&mut self, pace: &Pace, late_since: Option<Instant>, now: Instant, settings: &StallWatch) {
-        let age = |since: Option<Instant>| {
-            let since = since.map(|since| self.judge.not_before_anew(since));
-            since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since))
-        };
+        let age =
+            |since: Option<Instant>| since.map_or(Duration::ZERO, |since| self.judge.had_since(since, now));
         let delays = Delays { oldest_wait: age(pace.oldest), runtime: age(late_since) };
         if self.steady.look(delays, settings.unready_after, now) {
             let behind = self.steady.behind();
-            self.subject.server.falls_behind(behind);
+            // Whoever waits for it may have a waker of their own making: its panic is not to end the watch.
+            let tell = AssertUnwindSafe(|| self.subject.server.falls_behind(behind));
+            let _their_panic_is_told_by_the_hook = catch_unwind(tell);
             self.subject.gate.notes().leave(Note::KeepsUp(behind));
         }
     }
 
     /// Woken long after it was time: the process was stopped, or kept waiting for a processor.
     fn look_back(&mut self, gap: Duration, now: Instant, settings: &StallWatch) {
+        let own = || self.own_id.and_then(thread::clocks);
         let (clocks, machine, then) = &self.before;
-        if gap < settings.threshold {
-            if now.saturating_duration_since(*then) >= BEAT_EVERY {
-                self.before = (self.own_id.and_then(thread::clocks), Machine::now(), now);
+        if gap < settings.threshold.max(NOTICED) {
+            if gap >= NOTICED {
+                let clocks = std::mem::replace(&mut self.before.0, own());
+                let waited = self.before.0.zip(clocks).map(|(after, before)| after.since(&before).runnable);
+                self.judge.stood_still(gap.saturating_sub(waited.unwrap_or_default()), now);
+            } else if now.saturating_duration_since(*then) >= BEAT_EVERY {
+                self.before = (own(), Machine::now(), now);
+            } else if self.judge.measures() {
+                self.before.0 = own();
             }
             return;
         }
-        let after = (self.own_id.and_then(thread::clocks), Machine::now(), now);
+        let after = (own(), Machine::now(), now);
         let waited = after.0.zip(*clocks).map(|(after, before)| after.since(&before).runnable);
         let since = after.1.since(machine);
         let cause = match waited {

@@ -34,18 +34,26 @@ const PARTS: [Part; 4] = [Part::Handler, Part::Call, Part::PollReady, Part::Filt
 
 /// One thread on the board.
 #[derive(Debug)]
-pub(crate) struct Slot {
+pub(super) struct Slot {
     line: Line,
     /// How often something was begun: it grows while its thread is alive to the server.
     begun: AtomicU64,
     /// How long polls of handlers took, in microseconds.
     pub(super) times: AtomicHistogram,
+    /// Their sum, in nanoseconds.
+    polled: AtomicU64,
     pub(super) thread: Thread,
 }
 
 impl Slot {
     pub(super) fn new(thread: Thread) -> Self {
-        Self { line: Line::new(), begun: AtomicU64::new(0), times: microseconds(), thread }
+        Self {
+            line: Line::new(),
+            begun: AtomicU64::new(0),
+            times: microseconds(),
+            polled: AtomicU64::new(0),
+            thread,
+        }
     }
 
     /// By its own thread only.
@@ -56,14 +64,19 @@ impl Slot {
     }
 
     /// Its thread has come back. By its own thread only.
-    pub(crate) fn end(&self) {
+    pub(super) fn end(&self) {
         self.line.end();
     }
 
-    /// Its thread has come back from a handler, after so many nanoseconds. By its own thread only.
-    pub(crate) fn end_after(&self, took: u64) {
-        self.line.end();
-        record_nanos(&self.times, took);
+    /// One poll of a handler took so many nanoseconds. By its own thread only.
+    pub(super) fn poll_took(&self, nanos: u64) {
+        record_nanos(&self.times, nanos);
+        self.polled.store(self.polled.load(Relaxed).wrapping_add(nanos), Relaxed);
+    }
+
+    /// How long all polls of handlers took so far, in nanoseconds.
+    pub(super) fn polled(&self) -> u64 {
+        self.polled.load(Relaxed)
     }
 
     pub(super) fn look(&self) -> Option<Glimpse> {
