@@ -26,8 +26,18 @@ impl Tick {
         self.0.saturating_sub(earlier.0)
     }
 
+    /// The next nanosecond: two works that begin at one reading of the clock begin one after the other.
+    pub(crate) fn next(self) -> Self {
+        self.plus(1)
+    }
+
+    /// So many nanoseconds later.
+    pub(crate) fn plus(self, nanos: u64) -> Self {
+        Self(self.0.saturating_add(nanos))
+    }
+
     pub(crate) fn after(self, time: Duration) -> Self {
-        Self(self.0.saturating_add(nanos(time)))
+        self.plus(nanos(time))
     }
 
     /// The same time as an `Instant`, which is as good as the clocks are read together.
@@ -60,6 +70,7 @@ mod tests {
         assert!(tick.instant() + slack >= before && tick.instant() <= after + slack);
         let later = tick.after(Duration::from_secs(3600));
         assert_eq!(later.since(tick), 3_600_000_000_000);
+        assert!(tick.next() > tick);
         assert!(later.instant() > after + Duration::from_secs(3500));
     }
 }

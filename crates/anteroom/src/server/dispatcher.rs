@@ -15,7 +15,7 @@ use tower_service::Service;
 use tracing::debug;
 
 use crate::connection::{Connection, Handling, Hooks, spawn};
-use crate::gate::{CountedBy, Doorstep, Gate};
+use crate::gate::{CountedBy, Doorstep, Gate, OpenKey};
 use crate::lifecycle::{Core, Failure};
 use crate::observe::{Part, Tick};
 use crate::stall::{Board, Inside, Work};
@@ -78,14 +78,19 @@ impl<'a> Stamps<'a> {
         Self { board, lane, turn_came: Tick::now(), inside: None }
     }
 
+    /// What went before has come back. Asks the clock, once for each connection.
     fn poll_ready(&mut self) {
-        self.enter(Work { part: Part::PollReady, of: self.lane, key: 0, span: 0 });
-    }
-
-    fn enter(&mut self, work: Work) {
+        let work = Work { part: Part::PollReady, of: self.lane, key: 0, span: 0 };
         match &mut self.inside {
             Some(inside) => self.board.count_if_slow(self.lane, inside.goes_on_with(work)),
-            None => self.inside = self.board.enter(work),
+            None => self.inside = self.board.enter_at(self.turn_came, work),
+        }
+    }
+
+    /// It was ready: the call, which counts with it.
+    fn call(&mut self, key: OpenKey, span: u64) {
+        if let Some(inside) = &mut self.inside {
+            inside.is_really(Work { part: Part::Call, of: self.lane, key: key.to_bits(), span });
         }
     }
 }
@@ -156,14 +161,14 @@ where
 
     fn call(&mut self, connection: Connection, stamps: &mut Option<Stamps<'_>>) {
         let wire = connection.wire();
-        let call = Work { part: Part::Call, of: self.lane, key: connection.key().to_bits(), span: 0 };
+        let key = connection.key();
         if let Some(stamps) = stamps {
-            stamps.enter(call);
+            stamps.call(key, 0);
         }
         // Making its span is user code, too.
         let mut handling = Handling::new(&connection, self.lane, &self.hooks);
         if let (Some(stamps), Some(span)) = (stamps, handling.span_id()) {
-            stamps.enter(Work { span, ..call });
+            stamps.call(key, span);
         }
         let service = &mut self.service;
         if let Some(future) = handling.contain(|| service.call(connection)) {

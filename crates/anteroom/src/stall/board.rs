@@ -50,9 +50,15 @@ impl Inside {
     /// It goes on with another piece: how long the last one took, in nanoseconds.
     pub(crate) fn goes_on_with(&mut self, work: Work) -> u64 {
         let took = self.took();
-        self.since = self.since.after(Duration::from_nanos(took.max(1)));
+        self.since = self.since.plus(took.max(1));
         self.seat.begin(self.since, work);
         took
+    }
+
+    /// The same piece, of which more is known, or the next that belongs to it: its time goes on.
+    pub(crate) fn is_really(&mut self, work: Work) {
+        self.since = self.since.next();
+        self.seat.begin(self.since, work);
     }
 
     /// How long it has been inside, in nanoseconds.
@@ -132,8 +138,12 @@ impl Board {
 
     /// This thread enters `work`; what it was in it has left. `None` in a thread that is just ending.
     pub(crate) fn enter(&self, work: Work) -> Option<Inside> {
+        self.enter_at(Tick::now(), work)
+    }
+
+    /// The same, at a time that is later than that of anything that this thread has entered before.
+    pub(crate) fn enter_at(&self, since: Tick, work: Work) -> Option<Inside> {
         let seat = self.seat()?;
-        let since = Tick::now();
         seat.begin(since, work);
         // Afterwards: who finds the pulse awake has entered before it looks for the last time.
         self.stir();
