@@ -2,7 +2,7 @@
 //!
 //! Owns the defaults. Never retries, except once for a Unix socket file whose owner is gone.
 
-use std::{io, os::fd::OwnedFd, time::Duration};
+use std::{io, num::NonZeroUsize, os::fd::OwnedFd, time::Duration};
 
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
@@ -223,6 +223,38 @@ impl Builder {
             listener.keep_socket_file();
         }
         Ok(listener)
+    }
+
+    /// So many listeners on one TCP address, which share its port by [`reuse_port`](Self::reuse_port): the kernel
+    /// spreads new connections over them by a hash of both addresses. One for each core that serves by itself.
+    ///
+    /// With port 0 the kernel chooses once, for all. An application of the same user can join the group later; to see
+    /// who did there is [`Listener::reuse_port_group`].
+    ///
+    /// # Errors
+    ///
+    /// As [`bind`](Self::bind), for the first that cannot be bound; none is left then.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use anteroom_listener::Listener;
+    /// use std::num::NonZeroUsize;
+    ///
+    /// let listeners = Listener::builder().bind_group("127.0.0.1:0", NonZeroUsize::MIN.saturating_add(1))?;
+    /// assert_eq!(listeners[0].local_addr(), listeners[1].local_addr());
+    /// # Ok::<(), anteroom_listener::BindError>(())
+    /// ```
+    pub fn bind_group(
+        &self,
+        address: impl TryInto<Address, Error: Into<AddressError>>,
+        listeners: NonZeroUsize,
+    ) -> Result<Vec<Listener>, BindError> {
+        let shared = self.clone().reuse_port();
+        let first = shared.bind(address)?;
+        let address = first.local_addr().clone();
+        let others = (1..listeners.get()).map(|_| shared.bind(address.clone()));
+        std::iter::once(Ok(first)).chain(others).collect()
     }
 
     fn with(mut self, change: impl FnOnce(&mut Options)) -> Self {

@@ -197,10 +197,14 @@ impl Listener {
         let (socket, address) = sys::accept(self.as_fd())?;
         let fd = OwnedFd::from(socket);
         Ok(match &self.local {
-            Address::Unix(_) => Accepted { stream: Stream::Unix(fd.into()), peer: PeerAddr::Unix },
+            Address::Unix(_) => Accepted::new(Stream::Unix(fd.into()), PeerAddr::Unix),
             Address::Tcp(_) => {
                 let peer = address.as_socket().ok_or_else(|| io::Error::from_raw_os_error(libc::EPROTO))?;
-                Accepted { stream: Stream::Tcp(fd.into()), peer: PeerAddr::Tcp(peer) }
+                Accepted {
+                    stream: Stream::Tcp(fd.into()),
+                    peer: PeerAddr::Tcp(peer),
+                    tcp_kind: Some(self.tcp_kind),
+                }
             }
         })
     }

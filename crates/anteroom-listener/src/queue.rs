@@ -164,7 +164,7 @@ mod tests {
 
     #[test]
     fn only_a_listening_socket_with_a_limit_tells_its_queue() {
-        let info = |state, unacked, sacked| TcpInfo { state, unacked, sacked, last_data_sent: None };
+        let info = |state, unacked, sacked| TcpInfo { state, unacked, sacked, ..TcpInfo::default() };
         assert_eq!(read_tcp_info(&info(Some(10), Some(3), Some(16))), Some((3, 16)));
         assert_eq!(read_tcp_info(&info(Some(10), Some(0), Some(0))), None);
         assert_eq!(read_tcp_info(&info(Some(1), Some(3), Some(16))), None);

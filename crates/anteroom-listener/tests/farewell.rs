@@ -127,7 +127,7 @@ fn no_more_is_thrown_away_than_was_asked_for() {
         assert_eq!(discard_now(&stream, 0).unwrap_err().kind(), io::ErrorKind::InvalidInput);
         assert_eq!(discard_now(&stream, 8).unwrap(), 8);
         let mut rest = [0; 8];
-        assert_eq!(anteroom_listener::read_now(&stream, &mut rest).unwrap(), 2);
+        assert_eq!(anteroom_listener::read_now(&stream, &mut &mut rest[..]).unwrap(), 2);
         assert_eq!(&rest[..2], b"89");
         assert!(would_block(&discard_now(&stream, 8)), "and nothing is there again");
         drop(client);

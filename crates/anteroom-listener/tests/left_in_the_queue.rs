@@ -197,6 +197,31 @@ fn one_look_at_a_batch_sees_what_many_looks_see() {
     }
 }
 
+/// One that is alone is looked at in another way.
+#[test]
+fn one_that_is_alone_in_its_batch_is_told_as_in_company() {
+    let listener = Listener::bind("127.0.0.1:0").unwrap();
+    let mut batch = Batch::new();
+    for way in ALL {
+        let (accepted, address, _client) = accept_after(&listener, way);
+        eventually("what was sent has come", BOUND, || !way.sends() || has_bytes(&accepted.stream));
+        let mut alone = Some(accepted);
+        batch.fill(1, || Ok(alone.take().unwrap()));
+        let told: Vec<_> = batch.classify().collect();
+        let [told] = &told[..] else { panic!("there is one: {told:?}") };
+        assert_eq!(
+            (told.state, told.unread, told.peer),
+            (expected(way), expected_unread(way), PeerAddr::Tcp(address))
+        );
+        assert_eq!(
+            told.kernel_wait.is_some(),
+            cfg!(all(target_os = "linux", not(anteroom_portable))),
+            "{way:?}"
+        );
+        assert_eq!(told.stream.peer_state().unwrap(), expected(way), "asking takes nothing away: {way:?}");
+    }
+}
+
 /// poll(2) refuses to look at more sockets than the process may have open.
 #[test]
 fn when_the_look_fails_nobody_is_lost_and_nothing_is_known() {

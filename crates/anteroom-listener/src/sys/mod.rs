@@ -40,7 +40,7 @@ pub(crate) use platform::{
     network_setting, open_descriptors, options, peer_sign, somaxconn, tcp_info,
 };
 pub(crate) use poll::{PollSet, Ready};
-pub(crate) use stream::unread_bytes;
+pub(crate) use stream::{read, unread_bytes};
 
 /// The flag of send(2) by which a peer that has gone is an error and no signal; Apple's systems have a socket option for
 /// that, which the standard library sets.
@@ -74,6 +74,8 @@ pub(crate) struct TcpInfo {
     pub(crate) unacked: Option<u32>,
     /// On a listening socket: the limit of the queue.
     pub(crate) sacked: Option<u32>,
+    /// Bytes that came, read or not; the end of the stream counts as one.
+    pub(crate) received: Option<u64>,
     /// Since data was last sent, or since the handshake.
     pub(crate) last_data_sent: Option<Duration>,
 }

@@ -28,6 +28,11 @@ impl PollSet {
         self.entries.push(libc::pollfd { fd: fd.as_raw_fd(), events: interest, revents: 0 });
     }
 
+    /// As `push`, for one whose answer is known: the next call has to leave it out.
+    pub(crate) fn push_answered(&mut self, ready: i16) {
+        self.entries.push(libc::pollfd { fd: -1, events: 0, revents: ready });
+    }
+
     /// As `push`, for a number that the caller has promised to keep open.
     #[cfg(not(all(target_os = "linux", not(anteroom_portable))))]
     pub(crate) fn push_raw(&mut self, fd: std::os::fd::RawFd, interest: i16) {

@@ -14,11 +14,13 @@ use libc::{c_int, socklen_t};
 use crate::sys::TcpInfo;
 
 /// As much of `struct tcp_info` as is read here.
-const TCP_INFO_LENGTH: usize = 60;
+const TCP_INFO_LENGTH: usize = 136;
 const STATE: usize = 0;
 const UNACKED: usize = 24;
 const SACKED: usize = 28;
 const LAST_DATA_SENT: usize = 44;
+/// Since Linux 4.1.
+const BYTES_RECEIVED: usize = 128;
 
 /// `SO_MEMINFO` gives `SK_MEMINFO_VARS` words; the ninth counts drops.
 const MEMINFO_LENGTH: usize = 36;
@@ -69,6 +71,7 @@ fn parse_tcp_info(bytes: &[u8]) -> TcpInfo {
         state: bytes.get(STATE).copied(),
         unacked: word(bytes, UNACKED),
         sacked: word(bytes, SACKED),
+        received: long_word(bytes, BYTES_RECEIVED),
         last_data_sent: word(bytes, LAST_DATA_SENT).map(|ms| Duration::from_millis(ms.into())),
     }
 }
@@ -76,6 +79,11 @@ fn parse_tcp_info(bytes: &[u8]) -> TcpInfo {
 fn word(bytes: &[u8], offset: usize) -> Option<u32> {
     let bytes = bytes.get(offset..offset.checked_add(4)?)?;
     Some(u32::from_ne_bytes(bytes.try_into().ok()?))
+}
+
+fn long_word(bytes: &[u8], offset: usize) -> Option<u64> {
+    let bytes = bytes.get(offset..offset.checked_add(8)?)?;
+    Some(u64::from_ne_bytes(bytes.try_into().ok()?))
 }
 
 /// getsockopt(2) into a buffer; gives the part that the kernel wrote.
@@ -112,6 +120,7 @@ mod tests {
             assert_eq!(info.state, (length > STATE).then_some(10));
             assert_eq!(info.unacked, (length >= UNACKED + 4).then_some(7));
             assert_eq!(info.sacked.is_some(), length >= SACKED + 4);
+            assert_eq!(info.received.is_some(), length >= BYTES_RECEIVED + 8);
             assert_eq!(info.last_data_sent.is_some(), length >= LAST_DATA_SENT + 4);
         }
     }
@@ -123,6 +132,8 @@ mod tests {
         assert_eq!(UNACKED, offset_of!(libc::tcp_info, tcpi_unacked));
         assert_eq!(SACKED, offset_of!(libc::tcp_info, tcpi_sacked));
         assert_eq!(LAST_DATA_SENT, offset_of!(libc::tcp_info, tcpi_last_data_sent));
+        #[cfg(any(target_env = "gnu", target_env = "musl"))]
+        assert_eq!(BYTES_RECEIVED, offset_of!(libc::tcp_info, tcpi_bytes_received));
     }
 
     #[test]
