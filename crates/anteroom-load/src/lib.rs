@@ -6,10 +6,12 @@
 //! under measurement is a process of its own ([`process::ServerProcess`]).
 #![forbid(unsafe_code)]
 
+pub mod chart;
 pub mod client;
 pub mod measure;
 pub mod peer;
 pub mod process;
+pub mod scale;
 pub mod service;
 pub mod simulate;
 pub mod stall;

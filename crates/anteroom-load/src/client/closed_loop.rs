@@ -52,6 +52,15 @@ pub struct ClosedRun {
 }
 
 impl ClosedRun {
+    /// For runs of which every single connection counts.
+    ///
+    /// # Errors
+    ///
+    /// One had no answer.
+    pub fn all_answered(self) -> io::Result<()> {
+        if self.failed == 0 { Ok(()) } else { Err(self.last_failure.unwrap_or(io::ErrorKind::Other.into())) }
+    }
+
     /// Answered connections per second.
     #[must_use]
     pub fn rate(&self) -> f64 {
@@ -78,7 +87,15 @@ impl ClosedLoop {
         let mut last_landing = begun;
         while !is_over(until, &run, begun) {
             while flights.under_way() < self.connections.max(1) {
-                flights.launch(Instant::now())?;
+                match flights.launch(Instant::now()) {
+                    Ok(()) => {}
+                    Err(error) if is_the_servers_doing(&error) => {
+                        run.failed += 1;
+                        run.last_failure = Some(error);
+                        break;
+                    }
+                    Err(error) => return Err(error),
+                }
             }
             let before = run.answered + run.failed;
             flights.wait(Duration::from_millis(100), |landing| match landing {
@@ -104,9 +121,29 @@ impl ClosedLoop {
     }
 }
 
+/// It refused, or was gone, before the client had spoken.
+fn is_the_servers_doing(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionRefused, ConnectionReset};
+    matches!(error.kind(), BrokenPipe | ConnectionRefused | ConnectionReset)
+}
+
 fn is_over(until: Until, run: &ClosedRun, begun: Instant) -> bool {
     match until {
         Until::Elapsed(length) => begun.elapsed() >= length,
         Until::Ended(count) => run.answered + run.failed >= count,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_is_gone_is_counted_and_is_no_error_of_the_client() {
+        let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let load = ClosedLoop { target: gone, exchange: Exchange::one_byte(), connections: 4 };
+        let run = load.run(Until::Ended(2)).unwrap();
+        assert_eq!((run.answered, run.failed), (0, 2));
+        assert_eq!(run.all_answered().unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
     }
 }

@@ -3,9 +3,9 @@
 //! Owns: the router.
 //! Never: the raw protocol.
 
-use super::tcp;
+use super::raw::tcp;
 use crate::process::answer_parent;
-use anteroom::{Listener, Server};
+use anteroom::{Config, Listener, Server};
 use anteroom_http::Http;
 use axum::{Router, routing::get};
 use std::io;
@@ -40,11 +40,11 @@ pub(super) fn anteroom_axum(runtime: &Runtime) -> io::Result<()> {
 }
 
 /// With everything that the adapter has, at its defaults.
-pub(super) fn anteroom_http(runtime: &Runtime) -> io::Result<()> {
+pub(super) fn anteroom_http(runtime: &Runtime, config: Config) -> io::Result<()> {
     runtime.block_on(async {
         let listener = Listener::bind("127.0.0.1:0")?;
         let parent_gone = answer_parent(tcp(listener.local_addr())?, |_| String::new())?;
-        let builder = Server::builder().config(anteroom_http::config());
+        let builder = Server::builder().config(config);
         let server = builder.serve(listener, Http::new(router())).start()?;
         tokio::select! {
             ended = server => Ok(ended.map(drop)?),

@@ -7,7 +7,9 @@
 //! question, answered with one line. When its input ends it ends.
 
 mod parent;
+mod pin;
 mod server;
 
 pub use parent::ServerProcess;
+pub use pin::pin_to;
 pub use server::{ParentGone, answer_parent};

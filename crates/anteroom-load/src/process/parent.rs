@@ -78,6 +78,28 @@ impl ServerProcess {
         self.read_line()
     }
 
+    /// Tells it to end and waits until it has, `patience` at most; then it is killed.
+    ///
+    /// # Errors
+    ///
+    /// It did not end by itself.
+    pub fn end(mut self, patience: Duration) -> io::Result<()> {
+        if self.ends_within(patience) { Ok(()) } else { Err(io::ErrorKind::TimedOut.into()) }
+    }
+
+    fn ends_within(&mut self, patience: Duration) -> bool {
+        drop(self.questions.take());
+        let end = Instant::now() + patience;
+        while Instant::now() < end {
+            if !matches!(self.child.try_wait(), Ok(None)) {
+                return true;
+            }
+            // Nothing tells of a child's end but asking; this is the end of a measurement, not a part of it.
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        false
+    }
+
     fn read_line(&mut self) -> io::Result<String> {
         let mut line = String::new();
         if self.answers.read_line(&mut line)? == 0 {
@@ -89,16 +111,9 @@ impl ServerProcess {
 
 impl Drop for ServerProcess {
     fn drop(&mut self) {
-        drop(self.questions.take());
-        let end = Instant::now() + PATIENCE_AT_END;
-        while Instant::now() < end {
-            if !matches!(self.child.try_wait(), Ok(None)) {
-                return;
-            }
-            // Nothing tells of a child's end but asking; this is the end of a measurement, not a part of it.
-            std::thread::sleep(Duration::from_millis(2));
+        if !self.ends_within(PATIENCE_AT_END) {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
         }
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }

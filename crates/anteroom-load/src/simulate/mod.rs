@@ -4,7 +4,6 @@
 //! Never: a clock or a socket. A run follows from its numbers and its seed.
 
 mod arrivals;
-mod chart;
 pub mod figures;
 mod measured;
 mod outcome;

@@ -5,10 +5,10 @@
 
 use super::{
     Slot,
-    chart::{Axis, Chart, Look, Scale, Series, svg},
     figures::{self, Course, LOADS, Point},
     measured::Measured,
 };
+use crate::chart::{Axis, Chart, Look, Scale, Series, svg};
 use std::{fmt::Write as _, fs, io, path::Path, time::Duration};
 
 /// Simulates, draws and writes every file of the guide's folder; `measured` is a table of `after-a-stall`.
