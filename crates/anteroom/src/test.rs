@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admit::LaneRules;
 use crate::config::Config;
-use crate::connection::{Connection, Facts, Info, memory};
+use crate::connection::{Connection, Facts, Hooks, Info, Outlet, in_memory};
 use crate::gate::{Gate, OpenKey, Plan, Policy};
 use crate::observe::Notes;
 
@@ -50,6 +50,7 @@ pub fn connection() -> (Connection, DuplexStream, Remote) {
     let plan = Plan {
         ports: Vec::new(),
         lanes: vec![LaneRules::default()],
+        halls: 1,
         rules: config.rules(None),
         policy: Policy::of(&config, None),
         seed: 0,
@@ -70,8 +71,15 @@ pub fn connection() -> (Connection, DuplexStream, Remote) {
     };
     let key = gate.pretend_open();
     let draining = CancellationToken::new();
-    let socket = memory::socket(ours);
-    let connection = Connection::assemble(&gate, draining.clone(), key, socket, Info::new(facts));
+    let socket = in_memory(ours);
+    let outlet = Arc::new(Outlet {
+        gate: Arc::clone(&gate),
+        lane: 0,
+        draining: draining.clone(),
+        board: None,
+        hooks: Hooks::default(),
+    });
+    let connection = Connection::assemble(&outlet, key, socket, Info::new(facts));
     (connection, theirs, Remote { gate, key, draining })
 }
 

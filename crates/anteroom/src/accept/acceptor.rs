@@ -10,55 +10,51 @@ use std::time::Instant;
 
 use anteroom_listener::{AcceptErrorClass, Accepted, Batch, BatchEnd, Classified, Event, Events};
 
+use super::desk::{Desk, Office, Served, vacancies};
 use super::ending::{Ending, Leaving};
-use super::filter::Filter;
+use super::guard::Told;
 use super::reserve::Reserve;
 use super::rota::Rota;
 use super::threshold::Threshold;
 use super::trouble::{Reaction, Trouble};
-use crate::admit::{Age, Cause, WhenFull};
+use super::vigil::Vigil;
+use crate::admit::{Age, Cause};
 use crate::config::{Config, OutOfDescriptors};
-use crate::gate::{Gate, Newcomer, Parked, Port};
+use crate::gate::{Gate, Parked, Summons};
 use crate::lifecycle::{AcceptError, Core, Failure};
 use crate::observe::{Accepting, Note, Phase};
-
-/// Errors to be met before the real `accept` is asked: for tests of a program's own behaviour.
-#[cfg(feature = "test-util")]
-pub(crate) type Faults = Box<dyn FnMut() -> Option<io::Error> + Send>;
 
 /// Events taken from the kernel at once.
 const EVENTS: usize = 256;
 
-/// What an acceptor is made of.
-pub(crate) struct Parts {
-    pub(crate) core: Arc<Core>,
-    pub(crate) filter: Option<Filter>,
-    #[cfg(feature = "test-util")]
-    pub(crate) faults: Option<Faults>,
-}
-
 /// One listener's state on the acceptor.
 #[derive(Debug)]
 pub(super) struct Post {
-    trouble: Trouble,
+    pub(super) trouble: Trouble,
     /// The kernel is not asked before this time.
     pub(super) resumes: Option<Instant>,
     /// Unless it is, the epoll set is not asked about this listener.
-    accepting: Accepting,
+    pub(super) accepting: Accepting,
     pub(super) closed: bool,
     /// The lane has no room: what comes is left in the kernel.
     held_back: bool,
+    /// Where its connections are let in.
+    desk: usize,
+    /// Which sets are asked about it.
+    pub(super) told: Told,
     pub(super) leaving: Leaving,
 }
 
 impl Post {
-    fn new() -> Self {
+    fn new(desk: usize) -> Self {
         Self {
             trouble: Trouble::default(),
             resumes: None,
             accepting: Accepting::Yes,
             closed: false,
             held_back: false,
+            desk,
+            told: Told::Acceptor,
             leaving: Leaving::NotYet,
         }
     }
@@ -80,46 +76,56 @@ pub(crate) struct Acceptor {
     /// How often the settings had been changed by then.
     settings_seen: u64,
     pub(super) posts: Vec<Post>,
+    /// One for each lane.
+    pub(super) desks: Vec<Arc<Desk>>,
+    pub(super) office: Arc<Office>,
+    pub(super) vigil: Vigil,
+    pub(super) glances: Events,
+    /// The lane that was last given what another had left standing.
+    pub(super) stood_in: usize,
+    /// For each desk, at how many looks in a row nobody stood in for its taker.
+    pub(super) in_vain: Vec<u32>,
+    /// Which takers have come when they were given somebody in another's place.
+    pub(super) has_come: Vec<bool>,
     rota: Rota,
     reserve: Reserve,
     reserve_missed: bool,
-    filter: Option<Filter>,
-    #[cfg(feature = "test-util")]
-    faults: Option<Faults>,
     pub(super) ending: Ending,
-    next_id: u64,
     events: Events,
     turns: Vec<usize>,
-    batch: Batch,
-    newcomers: Vec<Newcomer>,
     pub(super) over: bool,
 }
 
 impl Acceptor {
     /// # Errors
     /// The reserve descriptor cannot be opened, or a listener not be put into the epoll set.
-    pub(crate) fn new(parts: Parts) -> io::Result<Self> {
-        let core = parts.core;
+    pub(crate) fn new(office: Arc<Office>, desks: Vec<Arc<Desk>>) -> io::Result<Self> {
+        let core = Arc::clone(&office.core);
         let ports = core.gate.ports();
         for (index, port) in ports.iter().enumerate() {
             if let Some(listener) = port.listener() {
                 core.gate.poller().add_listener(&listener, index as u64)?;
+                if let Some(set) = desks.get(port.lane).and_then(|desk| desk.set()) {
+                    set.add_listener(&listener, index as u64)?;
+                    set.pause_listener(&listener, index as u64)?;
+                }
             }
         }
         Ok(Self {
-            posts: ports.iter().map(|_| Post::new()).collect(),
+            posts: ports.iter().map(|port| Post::new(port.lane)).collect(),
+            vigil: Vigil::new(desks.len()),
+            glances: Events::with_capacity(EVENTS),
+            stood_in: 0,
+            has_come: vec![false; desks.len()],
+            in_vain: vec![0; desks.len()],
+            office,
+            desks,
             rota: Rota::new(ports.len()),
             reserve: Reserve::new()?,
             reserve_missed: false,
-            filter: parts.filter,
-            #[cfg(feature = "test-util")]
-            faults: parts.faults,
             ending: Ending::NotYet,
-            next_id: 0,
             events: Events::with_capacity(EVENTS),
             turns: Vec::new(),
-            batch: Batch::new(),
-            newcomers: Vec::new(),
             over: false,
             config: core.config(),
             settings_seen: 0,
@@ -146,11 +152,17 @@ impl Acceptor {
             busy = true;
             match event {
                 Event::Listener(index) => {
-                    self.rota.mark_ready(usize::try_from(index).unwrap_or(usize::MAX));
+                    let index = usize::try_from(index).unwrap_or(usize::MAX);
+                    match self.is_takers(index) {
+                        // It is the taker's turn, whose promptness is to be seen.
+                        true => self.vigil.rouse(now),
+                        false => self.rota.mark_ready(index),
+                    }
                 }
                 Event::Peer { token, how } => gate.peer_hung_up(token, how, now),
                 Event::Bytes { token } => gate.peer_spoke(token, now),
-                Event::Woken => {}
+                // Perhaps by a taker that was faster than the listener's own event.
+                Event::Woken => self.vigil.rouse(now),
             }
         }
         gate.count_turn();
@@ -160,13 +172,14 @@ impl Acceptor {
         self.obey(now);
         self.take_up(now);
         self.round(now);
+        self.keep_vigil(now);
         gate.relay(now);
         let due = gate.tend(now);
         let duck = self.lame_duck(now);
         let next = match self.drain(now) {
             Some(Next::Over) => Next::Over,
             Some(Next::Sleep(end)) => Next::Sleep(earliest([due, end, self.next_resume()])),
-            None => Next::Sleep(earliest([due, duck, self.next_resume()])),
+            None => Next::Sleep(earliest([due, duck, self.next_resume(), self.next_look()])),
         };
         (next, busy)
     }
@@ -187,46 +200,37 @@ impl Acceptor {
         self.turns = turns;
     }
 
-    /// Accepts from one listener as much as one turn allows, and lets it in. Says whether its queue
-    /// is known to be empty now.
+    /// Accepts from one listener as much as one turn allows, and lets it into its lane. Says whether its
+    /// queue is known to be empty now.
     pub(super) fn accept_batch(&mut self, index: usize, now: Instant) -> bool {
-        let core = Arc::clone(&self.core);
-        let Some(port) = core.gate.ports().get(index) else { return true };
-        let vacancies = self.vacancies(port);
-        if vacancies == 0 {
-            self.hold_back(index);
-            return false;
-        }
-        // A batch is accepted before it is decided on: until then its sockets are beyond the budget.
-        let beyond = self.core.settings.sockets.map_or(usize::MAX, |sockets| (sockets / 8).max(1));
-        let batch = self.config.batch.min(vacancies).min(beyond);
-        let end = {
-            let Some(listener) = port.listener() else { return true };
-            // The depth costs less than the `accept` that would find the queue empty.
-            let most = match listener.depth() {
-                Some(depth) if depth > 0 => batch.min(depth as usize),
-                Some(_) => 1,
-                None => batch,
-            };
-            #[cfg(feature = "test-util")]
-            {
-                let faults = &mut self.faults;
-                self.batch.fill(most, || match faults.as_mut().and_then(|faults| faults()) {
-                    Some(error) => Err(error),
-                    None => listener.accept(),
-                })
+        let lane = self.posts.get(index).map_or(0, |post| post.desk);
+        self.accept_batch_into(lane, index, usize::MAX, now)
+    }
+
+    /// The same, no more than so many, into any lane.
+    pub(super) fn accept_batch_into(&mut self, lane: usize, index: usize, most: usize, now: Instant) -> bool {
+        let Some(desk) = self.desk_of(index) else { return true };
+        // A taker may be held up in the filter: that is not to hold up this thread.
+        let counter = if self.is_takers(index) { desk.try_lock() } else { Some(desk.lock()) };
+        let Some(mut counter) = counter else { return false };
+        let served = counter.accept(&self.office, index, lane, most, Summons::Taker, now);
+        drop(counter);
+        let (accepted, end) = match served {
+            Served::Batch(accepted, end) => (accepted, end),
+            Served::NoRoom => {
+                // Another lane's room is not this listener's.
+                if self.posts.get(index).is_some_and(|post| post.desk == lane) {
+                    self.hold_back(index);
+                }
+                return false;
             }
-            #[cfg(not(feature = "test-util"))]
-            self.batch.fill(most, || listener.accept())
         };
-        let accepted = self.batch.len();
-        if accepted > 0 {
-            port.ledger.accepted(accepted);
-            self.let_in(index, port.lane, now);
-            if let Some(post) = self.posts.get_mut(index) {
-                post.trouble.is_over();
-                post.leaving.accepted(accepted);
-            }
+        if let Some(port) = self.core.gate.ports().get(index).filter(|_| self.is_takers(index)) {
+            port.ledger.left_standing(accepted);
+        }
+        if let Some(post) = self.posts.get_mut(index).filter(|_| accepted > 0) {
+            post.trouble.is_over();
+            post.leaving.accepted(accepted);
         }
         match end {
             BatchEnd::Empty => true,
@@ -238,25 +242,8 @@ impl Acceptor {
         }
     }
 
-    /// Judges a batch and gives it to the gate.
-    fn let_in(&mut self, index: usize, lane: usize, now: Instant) {
-        let core = Arc::clone(&self.core);
-        let gate = &core.gate;
-        let Some(port) = gate.ports().get(index) else { return };
-        let mut threshold = Threshold::of(gate, &mut self.filter, now);
-        for Classified { stream, peer, state, kernel_wait, unread, .. } in self.batch.classify() {
-            let id = self.next_id;
-            self.next_id += 1;
-            if let Some(wait) = kernel_wait {
-                port.ledger.kernel_waited(wait);
-            }
-            let age = Age::accepted(now, kernel_wait);
-            let parked = Parked { id, port: index, stream, peer, kernel_wait, age };
-            self.newcomers.extend(threshold.cross(parked, state, unread));
-        }
-        if !self.newcomers.is_empty() {
-            gate.admit(lane, &mut self.newcomers, now);
-        }
+    pub(super) fn desk_of(&self, index: usize) -> Option<Arc<Desk>> {
+        self.desks.get(self.posts.get(index)?.desk).map(Arc::clone)
     }
 
     /// Lets in who comes from a predecessor, or back from a successor.
@@ -268,30 +255,27 @@ impl Acceptor {
         if came == 0 {
             return;
         }
-        let threshold = Threshold::of(gate, &mut self.filter, now);
+        let threshold = Threshold::of(gate, None, now);
+        let mut batch = Batch::new();
         for Parked { port: index, stream, peer, kernel_wait, age, .. } in arriving {
             let Some(port) = gate.ports().get(index) else { continue };
             let mut accepted = Some(Accepted::new(stream, peer));
-            self.batch.fill(1, || accepted.take().ok_or_else(|| io::ErrorKind::WouldBlock.into()));
-            for Classified { stream, peer, state, unread, .. } in self.batch.classify() {
-                let id = self.next_id;
-                self.next_id += 1;
-                let parked = Parked { id, port: index, stream, peer, kernel_wait, age };
-                self.newcomers.extend(threshold.look(parked, state, unread));
+            batch.fill(1, || accepted.take().ok_or_else(|| io::ErrorKind::WouldBlock.into()));
+            let mut newcomers = Vec::new();
+            for Classified { stream, peer, state, unread, .. } in batch.classify() {
+                let parked = Parked { id: self.office.ids(1), port: index, stream, peer, kernel_wait, age };
+                newcomers.extend(threshold.look(parked, state, unread));
             }
-            gate.admit(port.lane, &mut self.newcomers, now);
+            gate.admit(port.lane, &mut newcomers, Summons::Taker, now);
         }
         gate.let_in(came);
     }
 
     // ------------------------------------------------------------ errors
 
-    fn meet(&mut self, index: usize, error: io::Error) {
+    pub(super) fn meet(&mut self, index: usize, error: io::Error) {
         let class = AcceptErrorClass::of(&error);
         let core = Arc::clone(&self.core);
-        if let Some(port) = core.gate.ports().get(index) {
-            port.ledger.accept_error(class);
-        }
         let Some(post) = self.posts.get_mut(index) else { return };
         let reaction = match post.trouble.meet(class, self.config.pause) {
             Reaction::ShedAndPause(_) if self.config.out_of_descriptors == OutOfDescriptors::Fail => {
@@ -329,10 +313,8 @@ impl Acceptor {
             let now = Instant::now();
             let kernel_wait = stream.kernel_wait();
             let age = Age::accepted(now, kernel_wait);
-            let id = self.next_id;
-            self.next_id += 1;
             core.gate.expel(
-                Parked { id, port: index, stream, peer, kernel_wait, age },
+                Parked { id: self.office.ids(1), port: index, stream, peer, kernel_wait, age },
                 Cause::Resources,
                 now,
             );
@@ -349,7 +331,7 @@ impl Acceptor {
     }
 
     /// The listener is of no use any more: the server drains and ends with an error.
-    fn broken(&mut self, index: usize, error: io::Error) {
+    pub(super) fn broken(&mut self, index: usize, error: io::Error) {
         let core = Arc::clone(&self.core);
         let name = core.gate.ports().get(index).map_or_else(|| "?".into(), |port| Arc::clone(&port.name));
         let told = io::Error::new(error.kind(), error.to_string());
@@ -373,6 +355,7 @@ impl Acceptor {
         {
             self.regain_reserve();
         }
+        self.hear_takers();
         for index in 0..self.posts.len() {
             self.let_on(index);
             let Some(post) = self.posts.get_mut(index) else { continue };
@@ -399,17 +382,8 @@ impl Acceptor {
         self.switch(index, Accepting::AfterError);
     }
 
-    /// How many more may be accepted for the lane of a listener. A drain takes what is there.
-    fn vacancies(&self, port: &Port) -> usize {
-        let is_bounded = self.config.when_full == WhenFull::BackPressure;
-        match is_bounded && self.core.life.phase() < Phase::Draining {
-            true => self.core.gate.vacancies(port.lane),
-            false => usize::MAX,
-        }
-    }
-
     /// Leaves what comes in the kernel until the lane has room.
-    fn hold_back(&mut self, index: usize) {
+    pub(super) fn hold_back(&mut self, index: usize) {
         if let Some(post) = self.posts.get_mut(index) {
             post.held_back = true;
         }
@@ -422,7 +396,7 @@ impl Acceptor {
             return;
         }
         let core = Arc::clone(&self.core);
-        if core.gate.ports().get(index).is_none_or(|port| self.vacancies(port) == 0) {
+        if core.gate.ports().get(index).is_none_or(|port| vacancies(&core, &self.config, port.lane) == 0) {
             return;
         }
         if let Some(post) = self.posts.get_mut(index) {
@@ -430,24 +404,14 @@ impl Acceptor {
         }
     }
 
-    /// Tells the epoll set whether to look at this listener.
+    /// From now on it is accepted from this listener, or not.
     fn switch(&mut self, index: usize, accepting: Accepting) {
-        let core = Arc::clone(&self.core);
-        let (Some(port), Some(post)) = (core.gate.ports().get(index), self.posts.get_mut(index)) else {
-            return;
-        };
-        let Some(listener) = port.listener() else { return };
-        let was_on = std::mem::replace(&mut post.accepting, accepting) == Accepting::Yes;
-        port.accepts(accepting);
-        let poller = core.gate.poller();
-        let switched = match (was_on, accepting == Accepting::Yes) {
-            (true, false) => poller.pause_listener(&listener, index as u64),
-            (false, true) => poller.resume_listener(&listener, index as u64),
-            _ => Ok(()),
-        };
-        drop(listener);
-        if let Err(error) = switched {
-            self.broken(index, error);
+        if let Some(post) = self.posts.get_mut(index) {
+            post.accepting = accepting;
+        }
+        self.arrange(index);
+        if let Some(port) = self.core.gate.ports().get(index) {
+            port.accepts(accepting);
         }
     }
 

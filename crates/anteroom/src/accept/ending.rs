@@ -265,14 +265,21 @@ impl Acceptor {
 
     pub(super) fn close(&mut self, index: usize) {
         let core = Arc::clone(&self.core);
+        let desk = self.desk_of(index);
         let (Some(port), Some(post)) = (core.gate.ports().get(index), self.posts.get_mut(index)) else {
             return;
         };
         if !std::mem::replace(&mut post.closed, true) {
+            if let Some(desk) = &desk {
+                desk.lock().close(index);
+            }
             if let Some(listener) = port.listener() {
                 // Somebody else may share the socket: it would stay in the set, and nobody could take
                 // it out any more.
                 let _not_in_it = core.gate.poller().remove_listener(&listener);
+                if let Some(set) = desk.as_ref().and_then(|desk| desk.set()) {
+                    let _not_in_it = set.remove_listener(&listener);
+                }
             }
             port.close();
             core.gate.notes().leave(match self.lives_on(port) {

@@ -1,4 +1,4 @@
-//! The admission filter: the one piece of user code that runs on the acceptor.
+//! The admission filter: the one piece of user code that is asked between `accept` and the room.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -5,17 +5,23 @@
 //! code in here is the admission filter.
 
 mod acceptor;
+mod attendant;
+mod desk;
 mod ending;
 mod filter;
+mod guard;
 mod host;
 mod reserve;
 mod rota;
 mod threshold;
 mod trouble;
+mod vigil;
 
+pub(crate) use self::acceptor::Acceptor;
+pub(crate) use self::attendant::{Attendant, Attended};
 #[cfg(feature = "test-util")]
-pub(crate) use self::acceptor::Faults;
-pub(crate) use self::acceptor::{Acceptor, Parts};
+pub(crate) use self::desk::Faults;
+pub(crate) use self::desk::{Desk, Office};
 pub(crate) use self::filter::Filter;
 pub use self::filter::{Candidate, Verdict};
 pub(crate) use self::host::{start_task, start_thread};

@@ -21,8 +21,8 @@ pub(super) struct Threshold<'a> {
 }
 
 impl<'a> Threshold<'a> {
-    pub(super) fn of(gate: &'a Gate, filter: &'a mut Option<Filter>, now: Instant) -> Self {
-        let filter = filter.as_mut().map(|filter| (filter, gate.occupancy()));
+    pub(super) fn of(gate: &'a Gate, filter: Option<&'a mut Filter>, now: Instant) -> Self {
+        let filter = filter.map(|filter| (filter, gate.occupancy()));
         Self { gate, policy: gate.policy(), filter, now }
     }
 

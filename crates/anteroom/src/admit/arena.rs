@@ -6,21 +6,32 @@ use std::num::NonZeroU32;
 
 use slab::Slab;
 
-/// Names one entry of an [`Arena`] for as long as that entry is in it.
+/// Names one entry of an [`Arena`] for as long as that entry is in it, and says in which arena of several it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Token {
+    /// With the number of the arena in its top bits.
     slot: u32,
     /// Never 0, so that an `Option<Token>` is as small as a token.
     generation: NonZeroU32,
 }
 
+/// Arenas that number their tokens for one another's sake.
+pub(crate) const MOST_ARENAS: usize = 1 << (u32::BITS - SLOT_BITS);
+
+/// So many entries an arena can hold: more than a process can have descriptors.
+const SLOT_BITS: u32 = 24;
+
 /// Generations keep the three top bits free for whoever packs a token into a `u64`.
 const GENERATIONS: u32 = (1 << 29) - 1;
 
 impl Token {
-    #[expect(clippy::cast_possible_truncation, reason = "a process cannot hold 2^32 descriptors")]
-    fn at(slot: usize, generation: NonZeroU32) -> Self {
-        Self { slot: slot as u32, generation }
+    fn slot(self) -> usize {
+        self.slot as usize & ((1 << SLOT_BITS) - 1)
+    }
+
+    /// The number of the arena in which it is.
+    pub(crate) fn arena(self) -> usize {
+        (self.slot >> SLOT_BITS) as usize
     }
 
     /// The token as a number below 2^61.
@@ -38,6 +49,7 @@ impl Token {
 
 #[derive(Debug)]
 pub(crate) struct Arena<T> {
+    number: u32,
     slots: Slab<(NonZeroU32, T)>,
     next_generation: NonZeroU32,
 }
@@ -50,42 +62,59 @@ impl<T> Default for Arena<T> {
 
 impl<T> Arena<T> {
     pub(crate) fn new() -> Self {
-        Self { slots: Slab::new(), next_generation: NonZeroU32::MIN }
+        Self::numbered(0)
+    }
+
+    /// One of several, of which every token says in which it is.
+    #[expect(clippy::cast_possible_truncation, reason = "less than MOST_ARENAS")]
+    pub(crate) fn numbered(number: usize) -> Self {
+        debug_assert!(number < MOST_ARENAS);
+        Self { number: (number % MOST_ARENAS) as u32, slots: Slab::new(), next_generation: NonZeroU32::MIN }
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "a process cannot hold 2^24 descriptors")]
+    fn token(number: u32, slot: usize, generation: NonZeroU32) -> Token {
+        Token { slot: number << SLOT_BITS | slot as u32, generation }
     }
 
     pub(crate) fn len(&self) -> usize {
         self.slots.len()
     }
 
-    /// Stores `value`. More than `u32::MAX` entries at once are beyond any descriptor table.
+    /// Stores `value`.
     pub(crate) fn insert(&mut self, value: T) -> Token {
         let generation = self.next_generation;
         let next = (generation.get() + 1) & GENERATIONS;
         self.next_generation = NonZeroU32::new(next).unwrap_or(NonZeroU32::MIN);
-        Token::at(self.slots.insert((generation, value)), generation)
+        Self::token(self.number, self.slots.insert((generation, value)), generation)
     }
 
     pub(crate) fn get(&self, token: Token) -> Option<&T> {
-        let (generation, value) = self.slots.get(token.slot as usize)?;
+        let (generation, value) = self.slots.get(token.slot())?;
         (*generation == token.generation).then_some(value)
     }
 
     pub(crate) fn get_mut(&mut self, token: Token) -> Option<&mut T> {
-        let (generation, value) = self.slots.get_mut(token.slot as usize)?;
+        let (generation, value) = self.slots.get_mut(token.slot())?;
         (*generation == token.generation).then_some(value)
     }
 
     pub(crate) fn remove(&mut self, token: Token) -> Option<T> {
         self.get(token)?;
-        Some(self.slots.remove(token.slot as usize).1)
+        Some(self.slots.remove(token.slot()).1)
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Token, &T)> {
-        self.slots.iter().map(|(slot, (generation, value))| (Token::at(slot, *generation), value))
+        let number = self.number;
+        self.slots
+            .iter()
+            .map(move |(slot, (generation, value))| (Self::token(number, slot, *generation), value))
     }
 
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (Token, &mut T)> {
-        self.slots.iter_mut().map(|(slot, (generation, value))| (Token::at(slot, *generation), value))
+        let number = self.number;
+        let slots = self.slots.iter_mut();
+        slots.map(move |(slot, (generation, value))| (Self::token(number, slot, *generation), value))
     }
 }
 
@@ -112,6 +141,17 @@ mod tests {
         assert_eq!(token.to_bits() >> 61, 0);
         assert_eq!(Token::from_bits(token.to_bits() | 7 << 61), Some(token));
         assert_eq!(Token::from_bits(0), None);
+    }
+
+    #[test]
+    fn a_token_says_in_which_of_several_arenas_it_is() {
+        let mut arena = Arena::numbered(MOST_ARENAS - 1);
+        let first = arena.insert("first");
+        let second = arena.insert("second");
+        assert_eq!((first.arena(), second.arena()), (MOST_ARENAS - 1, MOST_ARENAS - 1));
+        assert_eq!(arena.remove(second), Some("second"));
+        assert_eq!(arena.get(first), Some(&"first"));
+        assert!(arena.iter().all(|(token, _)| token == first));
     }
 
     #[test]

@@ -20,7 +20,7 @@ pub enum Cause {
     /// Nobody takes connections any more: the [`Incoming`](crate::Incoming) was dropped, or the
     /// runtime of the server is gone.
     Closed,
-    /// The process had no means left: descriptors, memory, or the runtime's driver refused it.
+    /// The process had no means left: descriptors, or memory.
     Resources,
     /// More had come than could be served, and it had waited so long that newer ones had the better
     /// chance; see [`Order::Adaptive`](crate::Order::Adaptive).

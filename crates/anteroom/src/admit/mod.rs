@@ -19,7 +19,7 @@ mod rules;
 mod share;
 
 pub(crate) use access::Access;
-pub(crate) use arena::{Arena, Token};
+pub(crate) use arena::{Arena, MOST_ARENAS, Token};
 pub(crate) use cause::Stage;
 pub use cause::{Cause, Death};
 pub use early::EarlyRefusal;

@@ -135,6 +135,10 @@ fn in_a_tick(rate: Rate) -> u32 {
 #[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum AcceptOn {
+    /// Whoever takes the connections accepts them too, in the runtime and without a hop between threads, as long as
+    /// it is prompt; a thread looks after it, and accepts itself within some 10 ms when connections are left
+    /// standing in the kernel's queue: handlers that block every worker do not stop `accept`.
+    Taker,
     /// On a thread of its own, one for all listeners: whatever handlers do, the kernel's queue is
     /// being emptied.
     Thread,
@@ -186,7 +190,7 @@ impl Default for Config {
             drain_within: Duration::from_secs(30),
             handshakes_within: Duration::from_secs(2),
             round_trip: Duration::from_millis(200),
-            accept_on: AcceptOn::Thread,
+            accept_on: AcceptOn::Taker,
             stall_watch: Some(StallWatch::default()),
         }
     }

@@ -9,16 +9,16 @@ use std::task::{Context, Poll};
 
 use anteroom_listener::{Address, PeerAddr};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio_util::sync::CancellationToken;
 
 use super::drain_signal::Draining;
 use super::info::{Facts, Info};
+use super::outlet::Outlet;
 use super::peer_gone::PeerGone;
-use super::permit::{Permit, Place, Refusing};
-use super::socket::{Inner, Socket};
+use super::permit::Permit;
+use super::socket::Socket;
 use super::split::{self, ReadHalf, WriteHalf};
 use crate::admit::Cause;
-use crate::gate::{Gate, HandOver, OpenKey, Parked, Wire};
+use crate::gate::{HandOver, OpenKey, Parked, Wire};
 
 /// An accepted connection, its place included.
 ///
@@ -69,22 +69,21 @@ impl<Io> Connection<Io> {
 
     /// Resolves when the server begins to drain: finish what is under way, start nothing new.
     pub fn draining(&self) -> Draining {
-        Draining::new(self.permit.0.draining.clone())
+        Draining::new(self.permit.outlet.draining.clone())
     }
 
     /// Resolves when the peer goes away, without reading and while somebody else reads.
     pub fn peer_gone(&self) -> PeerGone {
-        let place = &self.permit.0;
-        PeerGone::new(Arc::clone(&place.gate), place.key, place.wire.clone())
+        let Permit { outlet, key, wire } = &self.permit;
+        PeerGone::new(Arc::clone(&outlet.gate), *key, wire.clone())
     }
 
     /// Ends the connection as refused: it is counted under `cause` instead of as served, and the
     /// peer sees a reset, if nobody has shared the socket with somebody else.
     pub fn refuse(self, cause: Cause) {
-        let place = &self.permit.0;
-        place.verdict.refuse(cause);
-        place.gate.note_refusal(place.key, *self.info.peer_addr(), cause);
-        let wire = place.wire.upgrade();
+        let Permit { outlet, key, wire } = &self.permit;
+        outlet.gate.refuse_open(*key, *self.info.peer_addr(), cause);
+        let wire = wire.upgrade();
         if let Some(fd) = wire.as_ref().and_then(|wire| wire.fd()) {
             // A peer that is gone already needs no reset.
             let _gone_already = anteroom_listener::reset_on_close(fd);
@@ -142,59 +141,33 @@ impl Connection<Socket> {
     }
 
     /// Puts a connection together that has left the room.
-    ///
-    /// # Errors
-    /// The runtime's driver does not take the socket: the connection is counted as refused for want
-    /// of resources, and closed.
-    pub(crate) fn hand_over(
-        gate: &Arc<Gate>,
-        draining: &CancellationToken,
-        handed: HandOver,
-    ) -> io::Result<Self> {
-        let HandOver { parked, key, room_wait } = handed;
-        let Parked { id, port, stream, peer, kernel_wait, .. } = parked;
-        let (local, listener) = match gate.ports().get(port) {
-            Some(port) if port.address.is_wildcard() => (
-                stream.local_addr().map_or_else(|_| Arc::clone(&port.address), Arc::new),
-                Arc::clone(&port.name),
-            ),
-            Some(port) => (Arc::clone(&port.address), Arc::clone(&port.name)),
-            None => return Err(io::ErrorKind::NotFound.into()),
+    pub(crate) fn hand_over(outlet: &Arc<Outlet>, handed: HandOver<'_>) -> Self {
+        let HandOver { parked, port, key, room_wait } = handed;
+        let Parked { id, stream, peer, kernel_wait, .. } = parked;
+        let local = match port.address.is_wildcard() {
+            true => stream.local_addr().map_or_else(|_| Arc::clone(&port.address), Arc::new),
+            false => Arc::clone(&port.address),
         };
-        let socket = match Socket::register(stream) {
-            Ok(socket) => socket,
-            Err(error) => {
-                gate.refuse_taken(key, peer, Cause::Resources);
-                return Err(error);
-            }
-        };
+        let listener = Arc::clone(&port.name);
         let info = Info::new(Facts { id, peer, local, listener, kernel_wait, room_wait });
-        Ok(Self::assemble(gate, draining.clone(), key, socket, info))
+        Self::assemble(outlet, key, Socket::new(stream), info)
     }
 
-    pub(crate) fn assemble(
-        gate: &Arc<Gate>,
-        draining: CancellationToken,
-        key: OpenKey,
-        socket: Socket,
-        info: Info,
-    ) -> Self {
+    pub(crate) fn assemble(outlet: &Arc<Outlet>, key: OpenKey, socket: Socket, info: Info) -> Self {
         let wire = Arc::downgrade(&socket.0) as Weak<dyn Wire>;
-        let verdict = Arc::new(Refusing::default());
-        let place = Place { gate: Arc::clone(gate), key, wire, draining, verdict };
-        Self { io: socket, permit: Permit(Arc::new(place)), info }
+        Self { io: socket, permit: Permit { outlet: Arc::clone(outlet), key, wire }, info }
     }
 
     pub(crate) fn wire(&self) -> Weak<dyn Wire> {
-        self.permit.0.wire.clone()
+        self.permit.wire.clone()
     }
 
     pub(crate) fn key(&self) -> OpenKey {
-        self.permit.0.key
+        self.permit.key
     }
 
-    pub(super) fn place(&self) -> &Arc<Place> {
-        &self.permit.0
+    pub(super) fn outlet(&self) -> &Arc<Outlet> {
+        &self.permit.outlet
     }
 }
 
@@ -245,5 +218,4 @@ impl<Io: AsyncWrite + Unpin> AsyncWrite for Connection<Io> {
 const _: fn() = || {
     fn fits<T: Send + Sync + Unpin + 'static>() {}
     fits::<Connection>();
-    fits::<Inner>();
 };

@@ -8,12 +8,12 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::permit::Permit;
-use super::socket::Inner;
+use super::transport::Transport;
 
 /// The reading half. The place is given back when both halves are dropped.
 #[derive(Debug)]
 pub struct ReadHalf {
-    socket: Arc<Inner>,
+    socket: Arc<Transport>,
     _permit: Permit,
 }
 
@@ -21,11 +21,11 @@ pub struct ReadHalf {
 /// other half.
 #[derive(Debug)]
 pub struct WriteHalf {
-    socket: Arc<Inner>,
+    socket: Arc<Transport>,
     _permit: Permit,
 }
 
-pub(super) fn split(socket: Arc<Inner>, permit: Permit) -> (ReadHalf, WriteHalf) {
+pub(super) fn split(socket: Arc<Transport>, permit: Permit) -> (ReadHalf, WriteHalf) {
     let read = ReadHalf { socket: Arc::clone(&socket), _permit: permit.share() };
     (read, WriteHalf { socket, _permit: permit })
 }
@@ -38,7 +38,7 @@ impl AsyncRead for ReadHalf {
 
 impl AsyncWrite for WriteHalf {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.socket.poll_write(cx, bytes)
+        self.socket.poll_write(cx, &[IoSlice::new(bytes)])
     }
 
     fn poll_write_vectored(
@@ -46,7 +46,7 @@ impl AsyncWrite for WriteHalf {
         cx: &mut Context<'_>,
         parts: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.socket.poll_write_vectored(cx, parts)
+        self.socket.poll_write(cx, parts)
     }
 
     fn is_write_vectored(&self) -> bool {

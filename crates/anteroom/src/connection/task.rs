@@ -13,13 +13,14 @@ use std::task::{Context, Poll};
 
 use pin_project_lite::pin_project;
 use tokio::runtime;
+use tokio::task::AbortHandle;
 use tracing::{Span, debug, error};
 
 use super::info::Info;
-use super::permit::Refusing;
-use crate::gate::{Gate, OpenKey, OpenTask, Wire};
+use super::outlet::Outlet;
+use crate::gate::{OpenKey, OpenTask, Wire};
 use crate::observe::{Ending, Part};
-use crate::stall::{Board, Work};
+use crate::stall::Work;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -37,46 +38,13 @@ pub enum End {
     Cut,
 }
 
-type MakeSpan = dyn Fn(&Info) -> Span + Send + Sync;
-type OnEnd = dyn Fn(&Info, &End) + Send + Sync;
-
-/// What users want to run around every connection.
-#[derive(Default)]
-pub(crate) struct Hooks {
-    pub(crate) make_span: Option<Box<MakeSpan>>,
-    pub(crate) on_end: Option<Box<OnEnd>>,
-    /// Where it is seen which handler runs on which thread. `None`: nobody looks.
-    pub(crate) board: Option<Arc<Board>>,
-}
-
-impl fmt::Debug for Hooks {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Hooks").finish_non_exhaustive()
-    }
-}
-
-impl Hooks {
-    pub(crate) fn span(&self, info: &Info) -> Span {
-        let span = || match &self.make_span {
-            Some(make_span) => make_span(info),
-            None => tracing::info_span!(
-                target: "anteroom::connection", "connection",
-                id = info.id(), listener = info.listener(), peer = %info.peer_addr(),
-            ),
-        };
-        // A span is not worth a connection.
-        catch_unwind(AssertUnwindSafe(span)).unwrap_or_else(|_| Span::none())
-    }
-}
-
 /// Tells the end of one connection; dropped without having told, it was cut.
 #[derive(Debug)]
 pub(crate) struct Handling {
-    gate: Arc<Gate>,
+    outlet: Arc<Outlet>,
     key: OpenKey,
-    info: Info,
-    verdict: Arc<Refusing>,
-    hooks: Arc<Hooks>,
+    /// For the hook that is called at the end, if there is one.
+    info: Option<Info>,
     span: Span,
     /// What is on the board while the handler is polled.
     work: Work,
@@ -84,19 +52,16 @@ pub(crate) struct Handling {
 }
 
 impl Handling {
-    pub(crate) fn new(connection: &super::Connection, lane: usize, hooks: &Arc<Hooks>) -> Self {
-        let place = connection.place();
-        let info = connection.info().clone();
-        let span = hooks.span(&info);
+    pub(crate) fn new(connection: &super::Connection) -> Self {
+        let (outlet, key) = (connection.outlet(), connection.key());
+        let span = outlet.hooks.span(connection.info());
         let id = span.id().map_or(0, |id| id.into_u64());
         Self {
-            gate: Arc::clone(&place.gate),
-            key: place.key,
-            verdict: Arc::clone(&place.verdict),
-            work: Work { part: Part::Handler, of: lane, key: place.key.to_bits(), span: id },
+            outlet: Arc::clone(outlet),
+            key,
+            info: outlet.hooks.on_end.is_some().then(|| connection.info().clone()),
+            work: Work { part: Part::Handler, of: outlet.lane, key: key.to_bits(), span: id },
             span,
-            hooks: Arc::clone(hooks),
-            info,
             told: false,
         }
     }
@@ -108,9 +73,9 @@ impl Handling {
 
     /// Runs one poll of the handler, for everybody to see which it is and since when.
     fn watched<T>(&mut self, poll: impl FnOnce(&mut Self) -> T) -> T {
-        let inside = self.hooks.board.as_ref().and_then(|board| board.enter(self.work));
+        let inside = self.outlet.board.as_ref().and_then(|board| board.enter(self.work));
         let polled = poll(self);
-        if let (Some(inside), Some(board)) = (inside, &self.hooks.board) {
+        if let (Some(inside), Some(board)) = (inside, &self.outlet.board) {
             board.count_if_slow(self.work.of, inside.leave_handler());
         }
         polled
@@ -143,14 +108,14 @@ impl Handling {
             End::Panicked => Ending::Panicked,
             End::Cut => Ending::Cut,
         };
-        if let Some(on_end) = &self.hooks.on_end {
+        if let (Some(on_end), Some(info)) = (&self.outlet.hooks.on_end, &self.info) {
             // The hook is user code in somebody's drop: its panic must not become an abort.
-            let hook = || on_end(&self.info, end);
+            let hook = || on_end(info, end);
             if catch_unwind(AssertUnwindSafe(hook)).is_err() {
                 error!(target: "anteroom::panicked", "the hook on_end panicked");
             }
         }
-        self.gate.task_ended(self.key, self.verdict.ending(ending));
+        self.outlet.gate.task_ended(self.key, ending);
     }
 }
 
@@ -161,7 +126,8 @@ impl Drop for Handling {
 }
 
 pin_project! {
-    struct Task<F> {
+    /// The handler of one connection, until its end is told.
+    pub(crate) struct Task<F> {
         // The future goes first, so that its connection is closed before its end is told.
         #[pin]
         future: Option<F>,
@@ -221,17 +187,27 @@ where
     Poll::Ready(())
 }
 
-/// Runs the handler's future on `runtime`, and lets the gate know how to cut it.
-pub(crate) fn spawn<F, E>(runtime: &runtime::Handle, handling: Handling, wire: Weak<dyn Wire>, future: F)
+/// Where handlers run.
+pub(crate) trait Spawn<F> {
+    fn spawn(&self, task: F) -> AbortHandle;
+}
+
+impl<F: Future<Output: Send> + Send + 'static> Spawn<F> for runtime::Handle {
+    fn spawn(&self, task: F) -> AbortHandle {
+        self.spawn(task).abort_handle()
+    }
+}
+
+/// Runs the handler's future there, and lets the gate know how to cut it.
+pub(crate) fn spawn<F, E>(there: &impl Spawn<Task<F>>, handling: Handling, wire: Weak<dyn Wire>, future: F)
 where
-    F: Future<Output = Result<(), E>> + Send + 'static,
+    F: Future<Output = Result<(), E>>,
     E: Into<BoxError>,
 {
-    let gate = Arc::clone(&handling.gate);
-    let key = handling.key;
+    let (outlet, key) = (Arc::clone(&handling.outlet), handling.key);
     let span = handling.span.metadata().filter(|_| !handling.span.is_disabled()).map(|span| span.name());
-    let task = runtime.spawn(Task { future: Some(future), handling });
-    gate.attach(key, wire, Some(OpenTask { abort: task.abort_handle(), span }));
+    let abort = there.spawn(Task { future: Some(future), handling });
+    outlet.gate.attach(key, wire, Some(OpenTask { abort, span }));
 }
 
 /// An error with its sources on one line.

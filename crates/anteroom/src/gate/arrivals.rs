@@ -4,7 +4,7 @@
 //! lock.
 
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
@@ -12,8 +12,9 @@ use anteroom_listener::{HungUp, PeerState, Stream};
 
 use super::door::{Asleep, Door};
 use super::farewell::{Bidden, FAREWELL_BIT};
+use super::hall::Which;
 use super::register::OPEN_BIT;
-use super::{AT_ONCE, Gate, Newcomer, Parked, Policy, State, WATCH_AFTER};
+use super::{AT_ONCE, Gate, Newcomer, Parked, Policy, State, Summons, WATCH_AFTER};
 use crate::admit::{Admission, Arrival, Cause, Death, Judgement, Room, Rules, Stage, Token, Turn};
 use crate::config::{AcceptOn, Refusal};
 use crate::observe::Note;
@@ -53,10 +54,10 @@ impl State {
 
 impl Gate {
     /// Lets a batch of one lane in and wakes whoever takes there. Empties `newcomers`.
-    pub(crate) fn admit(&self, lane: usize, newcomers: &mut Vec<Newcomer>, now: Instant) {
+    pub(crate) fn admit(&self, lane: usize, newcomers: &mut Vec<Newcomer>, summons: Summons, now: Instant) {
         let mut refused = Vec::new();
         let waker = {
-            let mut state = self.lock();
+            let (mut state, lane) = self.lock(lane);
             let abandoned = state.doors.get(lane).is_none_or(Door::is_abandoned);
             for Newcomer { parked, from, voice } in newcomers.drain(..) {
                 if abandoned {
@@ -75,7 +76,10 @@ impl Gate {
                     }
                 }
             }
-            state.wake_taker(lane, now)
+            match summons {
+                Summons::Taker => state.wake_taker(lane, now),
+                Summons::Nobody => None,
+            }
         };
         if let Some(waker) = waker {
             waker.wake();
@@ -101,7 +105,7 @@ impl Gate {
         if token & FAREWELL_BIT != 0 {
             return self.farewells.stir(key);
         }
-        let mut state = self.lock();
+        let mut state = self.lock_of(key);
         let refused = self.hear(&mut state.room, key, now);
         let wakers: Vec<_> = state.wake_takers(now).collect();
         drop(state);
@@ -127,38 +131,41 @@ impl Gate {
     /// when to come again.
     pub(crate) fn tend(&self, now: Instant) -> Option<Instant> {
         let farewell = self.farewells.tend(now);
-        loop {
-            let mut state = self.lock();
-            let event = state.room.next_event(WATCH_AFTER);
-            if event.is_none_or(|event| event > now) {
-                let rate = state.next_by_rate();
-                if rate.is_some() {
-                    self.to_relay.store(true, Ordering::Release);
-                }
-                let reordered: Vec<_> = state.room.reordered().collect();
-                drop(state);
-                for (lane, newest_first) in reordered {
-                    self.notes.leave(Note::Order { lane, newest_first });
-                }
-                return [event, rate, farewell].into_iter().flatten().min();
+        self.each_hall().filter_map(|(which, state)| self.tend_hall(which, state, now)).chain(farewell).min()
+    }
+
+    fn tend_hall<'a>(
+        &'a self,
+        which: Which,
+        mut state: MutexGuard<'a, State>,
+        now: Instant,
+    ) -> Option<Instant> {
+        let event = state.room.next_event(WATCH_AFTER);
+        if event.is_none_or(|event| event > now) {
+            let rate = state.next_by_rate();
+            if rate.is_some() {
+                self.to_relay.store(true, Ordering::Release);
             }
-            let overdue: Vec<_> = std::iter::from_fn(|| state.room.overdue(now)).take(AT_ONCE).collect();
-            self.watch_some(&mut state.room, now);
-            let wakers: Vec<_> = state.wake_takers(now).collect();
+            let reordered: Vec<_> = state.room.reordered().collect();
             drop(state);
-            wakers.into_iter().for_each(Waker::wake);
-            let more = overdue.len() == AT_ONCE;
-            if !overdue.is_empty() {
-                self.tell_room();
+            for (lane, newest_first) in reordered {
+                self.notes.leave(Note::Order { lane: which.lane(lane), newest_first });
             }
-            for (parked, cause) in overdue {
-                self.refuse(parked, cause, now);
-            }
-            if more {
-                // Those who come are not to wait until everybody has been refused.
-                return Some(now);
-            }
+            return event.into_iter().chain(rate).min();
         }
+        let overdue: Vec<_> = std::iter::from_fn(|| state.room.overdue(now)).take(AT_ONCE).collect();
+        self.watch_some(&mut state.room, now);
+        let wakers: Vec<_> = state.wake_takers(now).collect();
+        drop(state);
+        wakers.into_iter().for_each(Waker::wake);
+        if !overdue.is_empty() {
+            self.tell_room();
+        }
+        for (parked, cause) in overdue {
+            self.refuse(parked, cause, now);
+        }
+        // Those who come are not to wait until everybody has been refused, in this hall and in the others.
+        Some(now)
     }
 
     fn watch_some(&self, room: &mut Room<Parked>, now: Instant) {
@@ -183,7 +190,7 @@ impl Gate {
     }
 
     fn waiting_peer_gone(&self, token: Token, now: Instant) {
-        let mut state = self.lock();
+        let mut state = self.lock_of(token);
         let Some(parked) = state.room.standing(token) else { return };
         // The patience with one who was silent begins when it speaks.
         let age = if state.room.is_silent(token) { Duration::ZERO } else { parked.age.since_handshake(now) };
@@ -290,69 +297,76 @@ impl Gate {
         if !self.to_relay.swap(false, Ordering::AcqRel) {
             return;
         }
-        let wakers: Vec<Waker> = {
-            let mut state = self.lock();
+        for (_, mut state) in self.each_hall() {
             let State { room, doors, .. } = &mut *state;
             let place = |lane| room.can_take(lane, now);
             let wakers = doors.iter_mut().enumerate().filter_map(|(lane, door)| {
                 door.answer().or_else(|| place(lane).then(|| door.wake_from(Asleep::Place)).flatten())
             });
-            let wakers = wakers.collect();
+            let wakers: Vec<Waker> = wakers.collect();
             if state.next_by_rate().is_some() {
                 self.to_relay.store(true, Ordering::Release);
             }
-            wakers
-        };
-        wakers.into_iter().for_each(Waker::wake);
+            drop(state);
+            wakers.into_iter().for_each(Waker::wake);
+        }
     }
 
     /// The acceptor is to see which takers it has to wake.
     pub(super) fn ask_to_relay(&self) {
         self.to_relay.store(true, Ordering::Release);
         match self.accept_on {
-            AcceptOn::Thread => self.wake_acceptor(),
+            AcceptOn::Taker | AcceptOn::Thread => self.wake_acceptor(),
             AcceptOn::Task => self.relay(Instant::now()),
         }
     }
 
     /// No more arrivals: takers see the end when they have taken everybody.
     pub(crate) fn close_doors(&self) {
-        let wakers: Vec<Waker> = self.lock().doors.iter_mut().filter_map(Door::close).collect();
-        wakers.into_iter().for_each(Waker::wake);
+        for (_, mut state) in self.each_hall() {
+            let wakers: Vec<Waker> = state.doors.iter_mut().filter_map(Door::close).collect();
+            drop(state);
+            wakers.into_iter().for_each(Waker::wake);
+        }
     }
 
     /// Whether every lane has handed out all that will ever come.
     pub(crate) fn is_exhausted(&self) -> bool {
-        let state = self.lock();
-        let mut doors = state.doors.iter().enumerate();
-        doors.all(|(lane, door)| door.is_closed() && state.room.standing_in(lane) == 0)
+        self.each_hall().all(|(_, state)| {
+            let mut doors = state.doors.iter().enumerate();
+            doors.all(|(lane, door)| door.is_closed() && state.room.standing_in(lane) == 0)
+        })
     }
 
     /// Whether a connection was handed out by an `Incoming` a moment ago and nobody has read from
     /// it: its request may be there, and its taker may close it unread when it is told to stop.
     pub(crate) fn is_anybody_unheard(&self, now: Instant) -> bool {
-        let lately: Result<Vec<_>, _> = {
-            let mut state = self.lock();
+        self.each_hall().any(|(_, mut state)| {
             let lately = state.open.iter_mut().filter(|(_, open)| now < open.since + HEARD_WITHIN);
-            lately.map(|(_, open)| open.to_be_heard()).collect()
-        };
-        match lately {
-            Ok(lately) => lately.into_iter().flatten().any(|wire| !wire.is_heard()),
-            Err(_) => true,
-        }
+            let lately: Result<Vec<_>, _> = lately.map(|(_, open)| open.to_be_heard()).collect();
+            drop(state);
+            match lately {
+                Ok(lately) => lately.into_iter().flatten().any(|wire| !wire.is_heard()),
+                Err(_) => true,
+            }
+        })
     }
 
     /// Whether nobody takes from `lane` any more. Asked in every turn, so it costs no lock as long as
     /// every lane has its taker.
     pub(crate) fn is_abandoned(&self, lane: usize) -> bool {
-        self.abandoned.load(Ordering::Acquire) && self.lock().doors.get(lane).is_none_or(Door::is_abandoned)
+        if !self.abandoned.load(Ordering::Acquire) {
+            return false;
+        }
+        let (state, lane) = self.lock(lane);
+        state.doors.get(lane).is_none_or(Door::is_abandoned)
     }
 
     /// Whether nothing waits, is open, runs, or is on its way to another server.
     pub(crate) fn is_idle(&self) -> bool {
-        let state = self.lock();
-        let is_empty = state.room.len() == 0 && state.room.open() == 0 && state.running == 0;
-        drop(state);
+        let mut halls = self.each_hall();
+        let is_empty =
+            halls.all(|(_, state)| state.room.len() == 0 && state.room.open() == 0 && state.running == 0);
         is_empty && self.farewells.len() == 0 && self.is_nobody_abroad()
     }
 
@@ -364,7 +378,7 @@ impl Gate {
     /// How many more may be accepted for a lane. Where that is none, the acceptor is woken when it has
     /// changed.
     pub(crate) fn vacancies(&self, lane: usize) -> usize {
-        let state = self.lock();
+        let (state, lane) = self.lock(lane);
         let vacancies = state.room.vacancies(lane);
         if vacancies == 0 {
             self.holding_back.store(true, Ordering::Release);
@@ -374,7 +388,7 @@ impl Gate {
 
     /// Somebody has left the room, or a place: the acceptor may be waiting for that.
     pub(super) fn tell_room(&self) {
-        if self.holding_back.swap(false, Ordering::AcqRel) {
+        if self.holding_back.load(Ordering::Acquire) && self.holding_back.swap(false, Ordering::AcqRel) {
             self.wake_acceptor();
         }
     }
@@ -382,13 +396,13 @@ impl Gate {
     /// From now on these rules hold, and this policy, for everybody at once.
     pub(crate) fn reconfigure(&self, rules: Rules, policy: Policy) {
         let now = Instant::now();
-        let wakers: Vec<_> = {
-            let mut state = self.lock();
-            state.room.set_rules(rules, now);
-            *self.policy.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(policy);
-            state.wake_takers(now).collect()
-        };
-        wakers.into_iter().for_each(Waker::wake);
+        *self.policy.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(policy);
+        for (which, mut state) in self.each_hall() {
+            state.room.set_rules(self.rules_of(which, &rules), now);
+            let wakers: Vec<_> = state.wake_takers(now).collect();
+            drop(state);
+            wakers.into_iter().for_each(Waker::wake);
+        }
         // There may be new deadlines, and new room.
         self.wake_acceptor();
     }

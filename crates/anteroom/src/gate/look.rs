@@ -51,25 +51,30 @@ pub(crate) struct Leaked {
 
 impl Gate {
     pub(crate) fn pace(&self) -> Pace {
-        let state = self.lock();
-        Pace {
-            summons: self.delays.summons.load(Ordering::Relaxed),
-            summoned: state.doors.iter().filter_map(Door::summoned).min().map(Tick::instant),
-            open: state.room.open(),
-            waiting: state.room.len() - state.room.silent(),
-            oldest: (0..state.doors.len()).filter_map(|lane| state.room.first_in_line(lane)).min(),
+        let mut pace = Pace { summons: self.delays.summons.load(Ordering::Relaxed), ..Pace::default() };
+        for (_, state) in self.each_hall() {
+            let State { room, doors, .. } = &*state;
+            let summoned = doors.iter().filter_map(Door::summoned).min().map(Tick::instant);
+            let oldest = (0..doors.len()).filter_map(|lane| room.first_in_line(lane)).min();
+            pace.summoned = [pace.summoned, summoned].into_iter().flatten().min();
+            pace.open += room.open();
+            pace.waiting += room.len() - room.silent();
+            pace.oldest = [pace.oldest, oldest].into_iter().flatten().min();
         }
+        pace
     }
 
     pub(crate) fn doorways(&self) -> Vec<Doorway> {
-        let state = self.lock();
-        let State { room, doors, .. } = &*state;
-        let doorways = doors.iter().enumerate().map(|(lane, door)| Doorway {
-            lane,
-            open: room.open_in(lane),
-            is_wanted: room.first_in_line(lane).is_some(),
-            asleep: door.asleep(),
-            is_full: room.waiting_in(lane) > 0 && room.turn(lane) == Turn::NotYet,
+        let doorways = (0..self.lanes).filter_map(|lane| {
+            let (state, inside) = self.lock(lane);
+            let State { room, doors, .. } = &*state;
+            Some(Doorway {
+                lane,
+                open: room.open_in(inside),
+                is_wanted: room.first_in_line(inside).is_some(),
+                asleep: doors.get(inside)?.asleep(),
+                is_full: room.waiting_in(inside) > 0 && room.turn(inside) == Turn::NotYet,
+            })
         });
         doorways.collect()
     }
@@ -77,7 +82,7 @@ impl Gate {
     /// Whose the connection is that a stamp names. `None`: it has ended.
     pub(crate) fn whose(&self, key: u64) -> Option<Whose> {
         let token = Token::from_bits(key)?;
-        self.lock().open.get(token).map(|open| open.whose)
+        self.lock_of(token).open.get(token).map(|open| open.whose)
     }
 
     /// Permits that have been held for `long` of connections that have ended: the task has come back, and
@@ -91,8 +96,10 @@ impl Gate {
         };
         let mut half_closed = Vec::new();
         let mut to_watch: Vec<(Token, Arc<dyn Wire>)> = Vec::new();
-        let mut state = self.lock();
-        if state.open.len() > state.running {
+        for (_, mut state) in self.each_hall() {
+            if state.open.len() == state.running {
+                continue;
+            }
             for (token, open) in state.open.iter_mut() {
                 match open.leaked_for(long, now) {
                     Some((held, Some(wire))) => half_closed.push((held, wire)),
@@ -102,7 +109,6 @@ impl Gate {
                 to_watch.extend(open.take_unwatched().map(|wire| (token, wire)));
             }
         }
-        drop(state);
         for (held, wire) in half_closed {
             // A peer that said all it had to say may still be told something: then nothing has leaked.
             if wire.fd().and_then(last_sent).is_some_and(|sent| sent >= long) {

@@ -8,6 +8,7 @@
 mod arrivals;
 mod door;
 mod farewell;
+mod hall;
 mod look;
 mod open;
 mod passage;
@@ -17,18 +18,17 @@ mod takers;
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use anteroom_listener::{PeerAddr, Poller, Stream};
 use histogram::AtomicHistogram;
 
-use self::door::Door;
 pub(crate) use self::door::{Asleep, Doorstep};
 use self::farewell::Farewells;
+use self::hall::{Hall, State};
 pub(crate) use self::look::{Doorway, Pace};
 pub use self::open::Gone;
-use self::open::Open;
 pub(crate) use self::open::{CountedBy, OpenKey, Task as OpenTask, Whose, Wire};
 #[cfg(all(feature = "handover", target_os = "linux"))]
 pub(crate) use self::passage::From;
@@ -36,7 +36,7 @@ use self::passage::Passage;
 pub(crate) use self::port::Port;
 #[cfg(feature = "simulate")]
 pub(crate) use self::takers::LOOK_AGAIN_AFTER;
-use crate::admit::{Access, Age, Arena, Judge, LaneRules, Room, Rules, Voice};
+use crate::admit::{Access, Age, Judge, LaneRules, Rules, Voice};
 use crate::config::{AcceptOn, Config, Farewell, Refusal};
 use crate::observe::{LaneSnapshot, Notes, microseconds};
 
@@ -61,8 +61,9 @@ pub(crate) struct Parked {
 
 /// A connection that leaves the room, with a place taken for it.
 #[derive(Debug)]
-pub(crate) struct HandOver {
+pub(crate) struct HandOver<'a> {
     pub(crate) parked: Parked,
+    pub(crate) port: &'a Port,
     pub(crate) key: OpenKey,
     pub(crate) room_wait: Duration,
 }
@@ -76,13 +77,23 @@ pub(crate) struct Newcomer {
     pub(crate) voice: Voice,
 }
 
+/// Whom an arrival wakes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Summons {
+    /// Whoever takes from the lane, if they sleep until somebody comes.
+    Taker,
+    /// It is the taker itself who lets them in.
+    Nobody,
+}
+
 #[derive(Debug)]
 pub(crate) struct Gate {
-    state: Mutex<State>,
+    halls: Box<[Hall]>,
+    lanes: usize,
     ports: Vec<Arc<Port>>,
     poller: Poller,
     acceptor: anteroom_listener::Waker,
-    /// Replaced as a whole, under the lock of the state.
+    /// Replaced as a whole.
     policy: RwLock<Arc<Policy>>,
     farewells: Farewells,
     passage: Passage,
@@ -110,17 +121,8 @@ struct Delays {
     summons: AtomicU64,
 }
 
-#[derive(Debug)]
-struct State {
-    room: Room<Parked>,
-    doors: Vec<Door>,
-    open: Arena<Open>,
-    /// Tasks that have not ended.
-    running: usize,
-}
-
 /// The numbers that a snapshot shows.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Occupancy {
     pub(crate) open: usize,
     pub(crate) waiting: usize,
@@ -159,6 +161,8 @@ impl Policy {
 pub(crate) struct Plan {
     pub(crate) ports: Vec<Arc<Port>>,
     pub(crate) lanes: Vec<LaneRules>,
+    /// Among how many locks the lanes are dealt out.
+    pub(crate) halls: usize,
     pub(crate) rules: Rules,
     pub(crate) policy: Policy,
     /// Of the dice.
@@ -169,16 +173,11 @@ pub(crate) struct Plan {
 
 impl Gate {
     pub(crate) fn new(plan: Plan, poller: Poller) -> Self {
-        let Plan { ports, lanes, rules, policy, seed, notes, accept_on } = plan;
-        let state = State {
-            room: Room::new(&lanes, rules, Instant::now(), seed),
-            doors: lanes.iter().map(|_| Door::default()).collect(),
-            open: Arena::new(),
-            running: 0,
-        };
+        let Plan { ports, lanes, halls, rules, policy, seed, notes, accept_on } = plan;
         let acceptor = poller.waker();
         Self {
-            state: Mutex::new(state),
+            halls: Hall::build(halls, &lanes, &rules, seed),
+            lanes: lanes.len(),
             ports,
             poller,
             acceptor,
@@ -236,32 +235,31 @@ impl Gate {
     }
 
     pub(crate) fn occupancy(&self) -> Occupancy {
-        let state = self.lock();
-        Occupancy {
-            open: state.room.open(),
-            waiting: state.room.len() - state.room.silent(),
-            silent: state.room.silent(),
-            farewells: self.farewells.len(),
-            sources: state.room.sources(),
-            oldest: state.room.oldest(),
+        let mut sum = Occupancy { farewells: self.farewells.len(), ..Occupancy::default() };
+        for (_, state) in self.each_hall() {
+            let room = &state.room;
+            sum.open += room.open();
+            sum.waiting += room.len() - room.silent();
+            sum.silent += room.silent();
+            sum.sources += room.sources();
+            sum.oldest = [sum.oldest, room.oldest()].into_iter().flatten().min();
         }
+        sum
     }
 
     /// Each lane at this moment.
     pub(crate) fn lanes(&self) -> Vec<LaneSnapshot> {
-        let state = self.lock();
-        let room = &state.room;
-        let lanes = (0..state.doors.len()).map(|lane| LaneSnapshot {
-            open: room.open_in(lane),
-            waiting: room.waiting_in(lane),
-            silent: room.standing_in(lane) - room.waiting_in(lane),
-            newest_first: room.is_newest_first(lane),
-            slow_polls: 0,
+        let lanes = (0..self.lanes).map(|lane| {
+            let (state, lane) = self.lock(lane);
+            let room = &state.room;
+            LaneSnapshot {
+                open: room.open_in(lane),
+                waiting: room.waiting_in(lane),
+                silent: room.standing_in(lane) - room.waiting_in(lane),
+                newest_first: room.is_newest_first(lane),
+                slow_polls: 0,
+            }
         });
         lanes.collect()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

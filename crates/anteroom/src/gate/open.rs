@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 use anteroom_listener::{HungUp, PeerAddr};
 use tokio::task::AbortHandle;
 
-use crate::admit::{Place, Token};
+use crate::admit::{Cause, Place, Token};
+use crate::observe::Ending;
 
 /// Names an open connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,8 +85,10 @@ pub(super) struct Open {
     pub(super) place: Place,
     pub(super) since: Instant,
     pub(super) counted_by: CountedBy,
-    /// The permit has not been dropped.
-    held: bool,
+    /// Parts that hold the permit.
+    holders: u32,
+    /// Its handler has refused it.
+    pub(super) refused: Option<Cause>,
     /// The task has not ended.
     runs: bool,
     /// When it was first found that nothing of the connection is left but the permit.
@@ -108,7 +111,8 @@ impl Open {
             place,
             since,
             counted_by,
-            held: true,
+            holders: 1,
+            refused: None,
             runs: counted_by == CountedBy::Task,
             outlived: None,
             cut: false,
@@ -139,7 +143,7 @@ impl Open {
     ) -> Option<(Duration, Option<Arc<dyn Wire>>)> {
         let is_closed = self.wire.as_ref().is_some_and(|wire| wire.strong_count() == 0);
         let is_left = self.counted_by == CountedBy::Task && self.gone.is_some();
-        if !self.held || self.runs || !(is_closed || is_left) {
+        if !self.is_held() || self.runs || !(is_closed || is_left) {
             return None;
         }
         let since = *self.outlived.get_or_insert(now);
@@ -154,7 +158,7 @@ impl Open {
     /// The socket of one that has outlived its task, if nobody watches yet whether its peer leaves. To be
     /// dropped outside the lock.
     pub(super) fn take_unwatched(&mut self) -> Option<Arc<dyn Wire>> {
-        if self.counted_by == CountedBy::Permit || self.runs || !self.held || self.watched {
+        if self.counted_by == CountedBy::Permit || self.runs || !self.is_held() || self.watched {
             return None;
         }
         let wire = self.wire.as_ref()?.upgrade()?;
@@ -163,7 +167,26 @@ impl Open {
     }
 
     pub(super) fn is_held(&self) -> bool {
-        self.held
+        self.holders > 0
+    }
+
+    pub(super) fn hold_on(&mut self) {
+        self.holders += 1;
+    }
+
+    /// Whether that was the last part that held the permit.
+    pub(super) fn let_go(&mut self) -> bool {
+        let was_held = self.is_held();
+        self.holders = self.holders.saturating_sub(1);
+        was_held && !self.is_held()
+    }
+
+    /// How it ended: as its task or its permit says, unless it was refused.
+    pub(super) fn ending(&self, told: Ending) -> Ending {
+        match self.refused {
+            Some(cause) if told != Ending::Panicked => Ending::Refused(cause),
+            _ => told,
+        }
     }
 
     /// The socket, if somebody who took it from an `Incoming` may have yet to read from it. It may be
@@ -171,7 +194,7 @@ impl Open {
     /// `Err`: it is on its way to its taker.
     pub(super) fn to_be_heard(&self) -> Result<Option<Arc<dyn Wire>>, OnItsWay> {
         match &self.wire {
-            _ if self.counted_by == CountedBy::Task || !self.held => Ok(None),
+            _ if self.counted_by == CountedBy::Task || !self.is_held() => Ok(None),
             Some(wire) => Ok(wire.upgrade()),
             None => Err(OnItsWay),
         }
@@ -183,7 +206,7 @@ impl Open {
 
     /// The permit was dropped: nobody can be told any more that the peer has gone.
     pub(super) fn release(&mut self) -> Vec<(u64, Waker)> {
-        self.held = false;
+        self.holders = 0;
         self.gone.get_or_insert(Gone::Closed);
         std::mem::take(&mut self.waiting)
     }
@@ -198,7 +221,7 @@ impl Open {
     }
 
     pub(super) fn is_over(&self) -> bool {
-        !self.held && !self.runs
+        !self.is_held() && !self.runs
     }
 
     pub(super) fn peer_gone(&mut self, how: HungUp) -> Vec<(u64, Waker)> {

@@ -63,18 +63,19 @@ impl Gate {
     pub(crate) fn export(&self, most: usize, goes: impl Fn(&Port) -> bool) -> Vec<Parked> {
         let now = Instant::now();
         let mut exported = Vec::new();
-        let mut state = self.lock();
-        for lane in 0..state.doors.len() {
+        for lane in 0..self.lanes {
             if self.ports.iter().any(|port| port.lane == lane && !goes(port)) {
                 continue;
             }
-            let room = most.min(AT_ONCE) - exported.len();
-            exported.extend(std::iter::from_fn(|| state.room.turn_away(lane, now)).take(room));
+            let before = exported.len();
+            let room = most.min(AT_ONCE) - before;
+            let (mut state, inside) = self.lock(lane);
+            exported.extend(std::iter::from_fn(|| state.room.turn_away(inside, now)).take(room));
+            // Under the lock: nobody is to find the room empty, and nobody abroad.
+            let went: &[Parked] = exported.get(before..).unwrap_or_default();
+            self.passage.abroad.fetch_add(went.len(), Ordering::AcqRel);
+            self.passage.lock().out.extend(went.iter().map(|parked| parked.port));
         }
-        // Under the lock: nobody is to find the room empty, and nobody abroad.
-        self.passage.abroad.fetch_add(exported.len(), Ordering::AcqRel);
-        self.passage.lock().out.extend(exported.iter().map(|parked| parked.port));
-        drop(state);
         for parked in &exported {
             // Most are not in the set.
             let _unwatched = self.poller.unwatch_peer(&parked.stream);

@@ -15,7 +15,7 @@ use super::open::Whose;
 use super::open::{CountedBy, Cut, Gone, Open, OpenKey, Task, Wire};
 use super::{Gate, State};
 use crate::admit::{Cause, Token};
-use crate::observe::{Ending, Ledger, Note};
+use crate::observe::{Ending, Note};
 
 /// Tokens of open connections in the epoll set carry this bit, those of waiting ones do not.
 pub(super) const OPEN_BIT: u64 = 1 << 62;
@@ -31,7 +31,7 @@ impl Gate {
     /// The connection under `key` has its socket, and its task when it has one.
     pub(crate) fn attach(&self, key: OpenKey, wire: Weak<dyn Wire>, task: Option<Task>) {
         let late = {
-            let mut state = self.lock();
+            let mut state = self.lock_of(key.0);
             match state.open.get_mut(key.0) {
                 Some(open) if !open.was_cut() => return open.attach(wire, task),
                 // Everybody else was cut while `call` still ran, or this one has ended already.
@@ -41,18 +41,31 @@ impl Gate {
         late.act();
     }
 
-    /// The permit of `key` was dropped: its place is free.
-    pub(crate) fn release(&self, key: OpenKey, ending: Ending) {
+    /// One part more holds the permit of `key`.
+    pub(crate) fn hold_on(&self, key: OpenKey) {
+        if let Some(open) = self.lock_of(key.0).open.get_mut(key.0) {
+            open.hold_on();
+        }
+    }
+
+    /// A part of `key` was dropped. With the last one its place is free.
+    pub(crate) fn release(&self, key: OpenKey) {
         let now = Instant::now();
-        let mut state = self.lock();
+        let mut state = self.lock_of(key.0);
         let State { room, doors, open, .. } = &mut *state;
-        let Some(entry) = open.get_mut(key.0).filter(|entry| entry.is_held()) else { return };
+        let Some(entry) = open.get_mut(key.0) else { return };
+        if !entry.let_go() {
+            return;
+        }
         room.release(entry.place, now);
         let wakers = entry.release();
         if entry.counted_by == CountedBy::Permit {
             // Its taker may have noticed and dropped it, which is no end of its own.
-            let ending = if entry.was_cut() { Ending::Cut } else { ending };
-            self.count(entry.whose.port, ending, now - entry.since);
+            self.count(
+                entry.whose.port,
+                entry.ending(if entry.was_cut() { Ending::Cut } else { Ending::Done }),
+                now - entry.since,
+            );
         }
         if entry.is_over() {
             open.remove(key.0);
@@ -67,10 +80,10 @@ impl Gate {
     /// The task of `key` has ended.
     pub(crate) fn task_ended(&self, key: OpenKey, ending: Ending) {
         let now = Instant::now();
-        let mut state = self.lock();
+        let mut state = self.lock_of(key.0);
         let Some(entry) = state.open.get_mut(key.0).filter(|entry| entry.runs()) else { return };
         entry.end_task();
-        self.count(entry.whose.port, ending, now - entry.since);
+        self.count(entry.whose.port, entry.ending(ending), now - entry.since);
         if entry.is_over() {
             state.open.remove(key.0);
         }
@@ -79,23 +92,11 @@ impl Gate {
         self.tell_the_end();
     }
 
-    /// A connection that was taken cannot be handed out: refused, with its place given back.
-    pub(crate) fn refuse_taken(&self, key: OpenKey, peer: PeerAddr, cause: Cause) {
-        let Some((listener, since)) = self.give_back(key, |ledger| ledger.refused_after_hand_over(cause))
-        else {
-            return;
-        };
-        self.notes.leave_detail(Note::Refused { listener, cause, peer, age: since.elapsed() });
-    }
-
-    /// The place and the task of a connection that nobody got, and whose end `count` counts.
-    pub(super) fn give_back(&self, key: OpenKey, count: impl FnOnce(&Ledger)) -> Option<(usize, Instant)> {
+    /// The place and the task of a connection that nobody got, and that is counted elsewhere.
+    pub(super) fn give_back(&self, key: OpenKey) {
         let now = Instant::now();
-        let mut state = self.lock();
-        let entry = state.open.remove(key.0)?;
-        if let Some(port) = self.ports.get(entry.whose.port) {
-            count(&port.ledger);
-        }
+        let mut state = self.lock_of(key.0);
+        let Some(entry) = state.open.remove(key.0) else { return };
         if entry.is_held() {
             state.room.release(entry.place, now);
         }
@@ -104,7 +105,6 @@ impl Gate {
         drop(state);
         self.offer_place(wanted);
         self.tell_the_end();
-        Some((entry.whose.port, entry.since))
     }
 
     /// A place is free, and wanted or not.
@@ -117,9 +117,10 @@ impl Gate {
 
     /// Ends every open connection: tasks are aborted, sockets shut down.
     pub(crate) fn cut(&self) {
-        let cut: Vec<_> = self.lock().open.iter_mut().map(|(_, open)| open.cut()).collect();
-        for open in cut {
-            open.act();
+        for (_, mut state) in self.each_hall() {
+            let cut: Vec<_> = state.open.iter_mut().map(|(_, open)| open.cut()).collect();
+            drop(state);
+            cut.into_iter().for_each(Cut::act);
         }
     }
 
@@ -127,26 +128,27 @@ impl Gate {
     /// ended), and forgets it: what it tells later changes nothing.
     pub(crate) fn write_off(&self) {
         let now = Instant::now();
-        let mut wakers = Vec::new();
-        let mut state = self.lock();
-        let tokens: Vec<Token> = state.open.iter_mut().map(|(token, _)| token).collect();
-        for token in tokens {
-            let Some(mut entry) = state.open.remove(token) else { continue };
-            if entry.is_held() {
-                state.room.release(entry.place, now);
+        for (_, mut state) in self.each_hall() {
+            let mut wakers = Vec::new();
+            let tokens: Vec<Token> = state.open.iter_mut().map(|(token, _)| token).collect();
+            for token in tokens {
+                let Some(mut entry) = state.open.remove(token) else { continue };
+                if entry.is_held() {
+                    state.room.release(entry.place, now);
+                }
+                state.running -= usize::from(entry.runs());
+                if entry.runs() || (entry.is_held() && entry.counted_by == CountedBy::Permit) {
+                    self.count(entry.whose.port, Ending::Cut, entry.since.elapsed());
+                }
+                wakers.append(&mut entry.release());
             }
-            state.running -= usize::from(entry.runs());
-            if entry.runs() || (entry.is_held() && entry.counted_by == CountedBy::Permit) {
-                self.count(entry.whose.port, Ending::Cut, entry.since.elapsed());
-            }
-            wakers.append(&mut entry.release());
+            drop(state);
+            wakers.into_iter().for_each(|(_, waker)| waker.wake());
         }
-        drop(state);
-        wakers.into_iter().for_each(|(_, waker)| waker.wake());
     }
 
     pub(super) fn open_peer_gone(&self, token: Token, how: HungUp) {
-        let wakers = match self.lock().open.get_mut(token) {
+        let wakers = match self.lock_of(token).open.get_mut(token) {
             Some(open) => open.peer_gone(how),
             None => return,
         };
@@ -165,7 +167,7 @@ impl Gate {
         // Its last hold may be this one: it is let go outside the lock.
         let wire = wire.upgrade();
         let start = {
-            let mut state = self.lock();
+            let mut state = self.lock_of(key.0);
             let Some(open) = state.open.get_mut(key.0) else { return Poll::Ready(Gone::Closed) };
             if let Poll::Ready(gone) = open.poll_gone(number, cx) {
                 return Poll::Ready(gone);
@@ -181,13 +183,16 @@ impl Gate {
 
     /// The asker of that number does not wait any more.
     pub(crate) fn forget_peer_gone(&self, key: OpenKey, number: u64) {
-        let waker = self.lock().open.get_mut(key.0).and_then(|open| open.forget(number));
+        let waker = self.lock_of(key.0).open.get_mut(key.0).and_then(|open| open.forget(number));
         drop(waker);
     }
 
-    /// A handler has refused the connection that it was given.
-    pub(crate) fn note_refusal(&self, key: OpenKey, peer: PeerAddr, cause: Cause) {
-        let known = self.lock().open.get_mut(key.0).map(|open| (open.whose.port, open.since));
+    /// A handler refuses the connection that it was given: its end counts as that.
+    pub(crate) fn refuse_open(&self, key: OpenKey, peer: PeerAddr, cause: Cause) {
+        let known = self.lock_of(key.0).open.get_mut(key.0).map(|open| {
+            open.refused = Some(cause);
+            (open.whose.port, open.since)
+        });
         if let Some((listener, since)) = known {
             self.notes.leave_detail(Note::Refused { listener, cause, peer, age: since.elapsed() });
         }
@@ -196,8 +201,8 @@ impl Gate {
     /// For tests without sockets: a place that nobody waited for.
     #[cfg(feature = "test-util")]
     pub(crate) fn pretend_open(&self) -> OpenKey {
-        let mut state = self.lock();
-        let place = state.room.occupy(0);
+        let (mut state, lane) = self.lock(0);
+        let place = state.room.occupy(lane);
         let peer = PeerAddr::Tcp(([127, 0, 0, 1], 1).into());
         let whose = Whose { id: 0, port: 0, peer, span: None };
         state.register(Open::new(whose, place, CountedBy::Permit, Instant::now()))

@@ -26,7 +26,7 @@ impl Gate {
         turn_came: Option<Tick>,
         cx: &mut Context<'_>,
     ) -> Poll<Doorstep> {
-        let mut state = self.lock();
+        let (mut state, lane) = self.lock(lane);
         let State { room, doors, .. } = &mut *state;
         let Some(door) = doors.get_mut(lane) else { return Poll::Ready(Doorstep::End) };
         let waited = turn_came.and_then(|now| Some(now.since(door.comes_promptly()?)));
@@ -53,7 +53,7 @@ impl Gate {
 
     /// The service of `lane` is not ready: sleep until it rings. Ready when it has rung meanwhile.
     pub(crate) fn poll_ring(&self, lane: usize, cx: &Context<'_>) -> Poll<()> {
-        let mut state = self.lock();
+        let (mut state, lane) = self.lock(lane);
         let Some(door) = state.doors.get_mut(lane) else { return Poll::Ready(()) };
         if door.was_rung() {
             return Poll::Ready(());
@@ -64,11 +64,11 @@ impl Gate {
 
     /// The next of `lane` who is still there, with a place. Who has left meanwhile is counted and
     /// closed on the way.
-    pub(crate) fn take(&self, lane: usize, counted_by: CountedBy) -> Option<HandOver> {
+    pub(crate) fn take(&self, lane: usize, counted_by: CountedBy) -> Option<HandOver<'_>> {
         loop {
-            let mut state = self.lock();
+            let (mut state, inside) = self.lock(lane);
             let now = Instant::now();
-            let (parked, place, is_watched) = match state.room.take(lane, now) {
+            let (parked, place, is_watched) = match state.room.take(inside, now) {
                 Take::Ready { item, place, is_watched } => (item, place, is_watched),
                 Take::Late(parked, cause) => {
                     self.count_refused(&parked, cause);
@@ -79,6 +79,7 @@ impl Gate {
                 }
                 Take::Empty | Take::NoPlace => return None,
             };
+            let Some(port) = self.ports.get(parked.port) else { continue };
             let whose = Whose { id: parked.id, port: parked.port, peer: parked.peer, span: None };
             let key = state.register(Open::new(whose, place, counted_by, now));
             drop(state);
@@ -91,30 +92,31 @@ impl Gate {
                 let verdict = self.look(&parked, now);
                 if !verdict.serves() {
                     self.end(parked, verdict, Stage::Room, now);
-                    self.give_back(key, |_| {});
+                    self.give_back(key);
                     continue;
                 }
             }
-            if let Some(port) = self.ports.get(parked.port) {
-                port.ledger.handed_out(room_wait);
-            }
+            port.ledger.handed_out(room_wait);
             self.tell_the_end();
             self.tell_room();
-            return Some(HandOver { parked, key, room_wait });
+            return Some(HandOver { parked, port, key, room_wait });
         }
     }
 
     /// Nobody takes from `lane` any more: who waits there is refused, and so is who comes.
     pub(crate) fn abandon(&self, lane: usize) {
         let now = Instant::now();
-        let taker = self.lock().doors.get_mut(lane).and_then(Door::abandon);
+        let taker = {
+            let (mut state, lane) = self.lock(lane);
+            state.doors.get_mut(lane).and_then(Door::abandon)
+        };
         self.abandoned.store(true, Ordering::Release);
         if let Some(taker) = taker {
             taker.wake();
         }
         loop {
             let refused: Vec<_> = {
-                let mut state = self.lock();
+                let (mut state, lane) = self.lock(lane);
                 let turned_away = std::iter::from_fn(|| state.room.turn_away(lane, now)).take(AT_ONCE);
                 turned_away.inspect(|parked| self.count_refused(parked, Cause::Closed)).collect()
             };
@@ -130,18 +132,26 @@ impl Gate {
 
     /// Nobody takes from any lane any more.
     pub(crate) fn abandon_all(&self) {
-        let lanes = self.lock().doors.len();
-        for lane in 0..lanes {
+        for lane in 0..self.lanes {
             self.abandon(lane);
         }
+    }
+
+    /// Whether the taker of `lane` has taken everybody, and sleeps until somebody comes.
+    pub(crate) fn is_eager(&self, lane: usize) -> bool {
+        let (state, inside) = self.lock(lane);
+        let sleeps = state.doors.get(inside).is_some_and(|door| door.sleeps_on(Asleep::Arrival));
+        sleeps && state.room.waiting_in(inside) == 0
     }
 
     /// The service of `lane` may be ready: its taker is to be woken, from outside the runtime
     /// where there is an outside.
     pub(crate) fn ring(&self, lane: usize) {
-        if let Some(door) = self.lock().doors.get_mut(lane) {
+        let (mut state, inside) = self.lock(lane);
+        if let Some(door) = state.doors.get_mut(inside) {
             door.ring();
         }
+        drop(state);
         self.ask_to_relay();
     }
 }

@@ -13,6 +13,7 @@ use super::estate::New;
 use super::life::{Failure, Life};
 use crate::admit::LaneRules;
 use crate::config::{Config, ConfigError};
+use crate::connection::{Hooks, Outlet};
 use crate::gate::{Gate, Policy, Port};
 use crate::observe::{
     Cost, Ledger, ListenerSnapshot, Note, Phase, Report, Snapshot, Stall, StallCause, distribution,
@@ -169,6 +170,17 @@ impl Core {
         self.gate.wake_acceptor();
     }
 
+    /// What the connections of `lane` will share.
+    pub(crate) fn outlet(&self, lane: usize, hooks: Hooks) -> Arc<Outlet> {
+        Arc::new(Outlet {
+            gate: Arc::clone(&self.gate),
+            lane,
+            draining: self.life.draining.clone(),
+            board: self.board.clone(),
+            hooks,
+        })
+    }
+
     /// The runtime whose delay is of interest from now on.
     pub(crate) fn serves_on(&self, runtime: runtime::Handle) {
         *self.runtime.lock().unwrap_or_else(PoisonError::into_inner) = Some(runtime);
@@ -251,6 +263,7 @@ fn listener(port: &Port) -> ListenerSnapshot {
         queue: port.queue(),
         fenced: port.fenced(),
         report: ledger.report(),
+        left_standing: ledger.left_standing_so_far(),
         handed_out: ledger.handed_out_so_far(),
         waiting: under_way.waiting,
         open: under_way.open,

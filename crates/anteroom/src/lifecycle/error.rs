@@ -31,6 +31,11 @@ pub enum StartError {
     },
     /// [`AcceptOn::Task`](crate::AcceptOn::Task) needs what this platform does not have.
     TaskUnsupported,
+    /// What was to make the service of a shard panicked; the program's panic hook has told how.
+    ShardPanicked {
+        /// Its number.
+        shard: usize,
+    },
     /// A thread, the epoll set or the reserve descriptor could not be made.
     Resources {
         /// What was to be made.
@@ -56,6 +61,7 @@ impl fmt::Display for StartError {
             Self::TaskUnsupported => {
                 f.write_str("accepting in a task needs epoll: on this platform use AcceptOn::Thread")
             }
+            Self::ShardPanicked { shard } => write!(f, "making the service of shard {shard} panicked"),
             Self::Resources { what, .. } => write!(f, "cannot make {what}"),
         }
     }
@@ -88,7 +94,9 @@ impl From<StartError> for io::Error {
         match error {
             StartError::Bind(error) => error.into(),
             StartError::Resources { ref source, .. } => Self::new(source.kind(), error),
-            StartError::NoRuntime | StartError::NoDriver { .. } => Self::other(error),
+            StartError::NoRuntime | StartError::NoDriver { .. } | StartError::ShardPanicked { .. } => {
+                Self::other(error)
+            }
             StartError::TaskUnsupported => Self::new(io::ErrorKind::Unsupported, error),
             _ => Self::new(io::ErrorKind::InvalidInput, error),
         }

@@ -149,6 +149,11 @@ impl Life {
         self.paused.load(Ordering::Acquire)
     }
 
+    /// Whether takers may accept: neither the acceptor alone, nor nobody, nor somebody else is to.
+    pub(crate) fn lets_in(&self) -> bool {
+        !self.is_paused() && !self.is_held() && self.phase() < Phase::Draining
+    }
+
     /// Says whether this call changed it.
     pub(crate) fn pause(&self) -> bool {
         let changed = !self.paused.swap(true, Ordering::AcqRel);

@@ -43,6 +43,7 @@ pub(crate) struct Ledger {
     refused_after_hand_over: AtomicU64,
     dead: [[AtomicU64; Death::ALL.len()]; Stage::ALL.len()],
     errors: Vec<AtomicU64>,
+    left_standing: AtomicU64,
     handed_out: AtomicU64,
     handed_over: AtomicU64,
     /// All in microseconds.
@@ -63,6 +64,7 @@ impl Ledger {
             refused_after_hand_over: AtomicU64::new(0),
             dead: Default::default(),
             errors: AcceptErrorClass::ALL.iter().map(|_| AtomicU64::new(0)).collect(),
+            left_standing: AtomicU64::new(0),
             handed_out: AtomicU64::new(0),
             handed_over: AtomicU64::new(0),
             kernel_wait: microseconds(),
@@ -98,6 +100,15 @@ impl Ledger {
         if let Some(count) = index.and_then(|index| self.errors.get(index)) {
             count.fetch_add(1, Relaxed);
         }
+    }
+
+    /// Whoever was to accept these did not come, and the acceptor did.
+    pub(crate) fn left_standing(&self, connections: usize) {
+        self.left_standing.fetch_add(connections as u64, Relaxed);
+    }
+
+    pub(crate) fn left_standing_so_far(&self) -> u64 {
+        self.left_standing.load(Relaxed)
     }
 
     /// A connection leaves the room for a handler.

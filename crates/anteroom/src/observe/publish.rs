@@ -92,6 +92,7 @@ impl Published {
         let of = &listener.name;
         let report = &listener.report;
         self.count("anteroom_accepted_total", of, [None, None], report.accepted);
+        self.count("anteroom_left_standing_total", of, [None, None], listener.left_standing);
         self.count("anteroom_handed_out_total", of, [None, None], listener.handed_out);
         let served = &report.served;
         for (outcome, count) in [
@@ -195,6 +196,11 @@ fn under_way(listener: &ListenerSnapshot) {
 
 fn describe() {
     describe_counter!("anteroom_accepted_total", Unit::Count, "Connections that accept returned.");
+    describe_counter!(
+        "anteroom_left_standing_total",
+        Unit::Count,
+        "Connections that the acceptor's thread accepted for a taker that did not come."
+    );
     describe_counter!(
         "anteroom_handed_out_total",
         Unit::Count,
@@ -340,6 +346,7 @@ mod tests {
                 queue: Some(listener.queue()),
                 fenced: None,
                 report: Default::default(),
+                left_standing: 0,
                 handed_out: 0,
                 waiting: 0,
                 open: 0,

@@ -187,6 +187,10 @@ pub struct ListenerSnapshot {
     pub fenced: Option<u64>,
     /// What became of its connections so far.
     pub report: Report,
+    /// Connections that the acceptor's thread accepted, because whoever was to accept them left them standing in the
+    /// kernel's queue: blocked workers, or a stuck shard. Always 0 where the thread or a task accepts
+    /// ([`AcceptOn`](crate::AcceptOn)).
+    pub left_standing: u64,
     /// Connections that left the waiting room for a handler or an [`Incoming`](crate::Incoming).
     pub handed_out: u64,
     /// Its connections in the waiting room, those that are silent included. Derived from counts that

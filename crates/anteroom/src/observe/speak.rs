@@ -321,6 +321,7 @@ mod tests {
             queue: Some(queue),
             fenced: None,
             report: Default::default(),
+            left_standing: 0,
             handed_out: 0,
             waiting: 0,
             open: 0,

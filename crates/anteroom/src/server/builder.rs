@@ -10,15 +10,20 @@ use tracing::Span;
 
 use super::dispatcher::{BoxError, Dispatcher};
 use super::driver;
-use super::lane::Lane;
+use super::lane::{Kin, Lane};
 use super::running::Server;
+use super::sharded::recruit;
 use super::start::{Common, start};
-use crate::accept::{Candidate, Filter, Verdict};
+use crate::accept::{Candidate, Desk, Filter, Verdict};
 use crate::config::Config;
-use crate::connection::{Connection, End, Hooks, Info};
+use crate::connection::{Connection, End, Hooks, Info, Outlet};
 use crate::lifecycle::{Core, StartError};
 
-type StartLane = Box<dyn FnOnce(Arc<Core>, usize, &runtime::Handle, &Arc<Hooks>) + Send>;
+/// Sets the taker of one lane going.
+pub(super) type StartLane = Box<dyn FnOnce(Arc<Core>, Arc<Desk>, Arc<Outlet>)>;
+
+/// Gets ready whatever takes from one lane, or from several.
+type Prepare = Box<dyn FnOnce() -> Result<Vec<StartLane>, StartError> + Send>;
 
 /// Gathers listeners, services and settings; see [`Server::builder`].
 #[derive(Default)]
@@ -26,7 +31,7 @@ pub struct ServerBuilder {
     common: Common,
     hooks: Hooks,
     places: Vec<Lane>,
-    lanes: Vec<StartLane>,
+    takers: Vec<Prepare>,
 }
 
 impl fmt::Debug for ServerBuilder {
@@ -67,8 +72,9 @@ impl ServerBuilder {
 
     /// Asks `filter` about every connection that is not dead on arrival, before it may wait.
     ///
-    /// It runs on the acceptor, so it must not wait for anything: no I/O, no lock that others hold
-    /// for long. It is timed, and calls over 100 µs are spoken of. A panic refuses the connection as
+    /// It runs where connections are accepted, so it must not wait for anything: no I/O, no lock that others hold
+    /// for long. With [`AcceptOn::Taker`](crate::AcceptOn::Taker) that is mostly inside the runtime, where tokio's
+    /// `blocking_` calls panic; with [`AcceptOn::Thread`](crate::AcceptOn::Thread) it never is. It is timed, and calls over 100 µs are spoken of. A panic refuses the connection as
     /// [`Cause::Denied`](crate::Cause::Denied); the program's panic hook, which writes to stderr
     /// unless you replace it, then runs on the acceptor too.
     #[must_use]
@@ -81,14 +87,14 @@ impl ServerBuilder {
     /// peer, at level `INFO`, under the target `anteroom::connection`.
     #[must_use]
     pub fn make_span(mut self, make_span: impl Fn(&Info) -> Span + Send + Sync + 'static) -> Self {
-        self.hooks.make_span = Some(Box::new(make_span));
+        self.hooks.make_span = Some(Arc::new(make_span));
         self
     }
 
     /// Called once for each served connection, at its end, wherever its task is by then.
     #[must_use]
     pub fn on_end(mut self, on_end: impl Fn(&Info, &End) + Send + Sync + 'static) -> Self {
-        self.hooks.on_end = Some(Box::new(on_end));
+        self.hooks.on_end = Some(Arc::new(on_end));
         self
     }
 
@@ -131,30 +137,90 @@ impl ServerBuilder {
         S: Service<Connection, Response = (), Error: Into<BoxError>, Future: Send + 'static> + Send + 'static,
     {
         self.places.push(listeners.into());
-        self.lanes.push(Box::new(move |core, lane, runtime, hooks| {
-            #[expect(
-                clippy::let_underscore_future,
-                reason = "it ends by itself, and its drop tells if it cannot"
-            )]
-            let _ = runtime.spawn(Dispatcher::new(core, lane, service, runtime.clone(), Arc::clone(hooks)));
+        self.takers.push(Box::new(move || {
+            driver::probe_io()?;
+            let runtime = runtime::Handle::try_current().map_err(|_| StartError::NoRuntime)?;
+            let start: StartLane = Box::new(move |core, desk, outlet| {
+                core.serves_on(runtime.clone());
+                #[expect(
+                    clippy::let_underscore_future,
+                    reason = "it ends by itself, and its drop tells if it cannot"
+                )]
+                let _ = runtime.spawn(Dispatcher::new(core, desk, service, runtime.clone(), outlet));
+            });
+            Ok(vec![start])
         }));
+        self
+    }
+
+    /// Serves each of `shards` on a thread of its own, with a single-threaded runtime and a service that `make` makes
+    /// there: no connection changes its thread, and neither the service nor its futures need be `Send`.
+    ///
+    /// A shard is a [`Lane`], usually with one listener of a
+    /// [group that shares a port](anteroom_listener::Builder::bind_group): the kernel spreads new connections over
+    /// them. As with every lane, limits hold for each by itself.
+    ///
+    /// The acceptor's thread sleeps while all shards accept. Connections that a shard leaves standing for some
+    /// milliseconds, because a handler holds its thread, it gives to those that do accept
+    /// ([`AcceptOn::Taker`](crate::AcceptOn::Taker)); what the shard has taken already waits for it.
+    ///
+    /// `make` is called with the number of the shard, from 0, inside the shard's runtime, when the server starts. The
+    /// threads, named `anteroom-shard-N`, end with the server.
+    ///
+    /// # Examples
+    /// ```
+    /// use anteroom::{Connection, Listener, Server, service_fn};
+    /// use std::cell::Cell;
+    /// use std::rc::Rc;
+    /// use std::thread::available_parallelism;
+    /// use tokio::io::AsyncWriteExt;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let shards = Listener::builder().bind_group("127.0.0.1:0", available_parallelism()?)?;
+    /// let server = Server::builder()
+    ///     .serve_sharded(shards, |_shard| {
+    ///         let visitors = Rc::new(Cell::new(0));
+    ///         service_fn(move |mut connection: Connection| {
+    ///             visitors.set(visitors.get() + 1);
+    ///             let greeting = format!("you are number {} here\n", visitors.get());
+    ///             async move { connection.write_all(greeting.as_bytes()).await }
+    ///         })
+    ///     })
+    ///     .start()?;
+    /// # drop(server);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn serve_sharded<S, M>(mut self, shards: impl IntoIterator<Item = impl Into<Lane>>, make: M) -> Self
+    where
+        M: Fn(usize) -> S + Send + Sync + 'static,
+        S: Service<Connection, Response = (), Error: Into<BoxError>, Future: 'static> + 'static,
+    {
+        self.common.is_sharded = true;
+        let before = self.places.len();
+        self.places.extend(shards.into_iter().map(Into::into));
+        let shards = self.places.len() - before;
+        for (number, lane) in self.places.iter_mut().skip(before).enumerate() {
+            lane.kin = Kin { before: number, all: shards };
+        }
+        self.takers.push(Box::new(move || recruit(shards, make)));
         self
     }
 
     /// Starts accepting and serving, at once.
     ///
     /// # Errors
-    /// [`StartError::NoRuntime`] outside a tokio runtime, [`StartError::NoDriver`] in one without I/O, [`StartError::NothingToServe`] without a
+    /// [`StartError::NoRuntime`] outside a tokio runtime and [`StartError::NoDriver`] in one without I/O, unless all is
+    /// [sharded](Self::serve_sharded); [`StartError::ShardPanicked`], [`StartError::NothingToServe`] without a
     /// listener, [`StartError::Config`] for settings that cannot be meant,
     /// [`StartError::Resources`] when a thread or a descriptor cannot be had.
     pub fn start(self) -> Result<Server, StartError> {
-        driver::probe_io()?;
-        let runtime = runtime::Handle::try_current().map_err(|_| StartError::NoRuntime)?;
-        let core = start(self.common, self.places)?;
-        core.serves_on(runtime.clone());
-        let hooks = Arc::new(Hooks { board: core.board.clone(), ..self.hooks });
-        for (lane, start_lane) in self.lanes.into_iter().enumerate() {
-            start_lane(Arc::clone(&core), lane, &runtime, &hooks);
+        let takers: Vec<_> = self.takers.into_iter().map(|prepare| prepare()).collect::<Result<_, _>>()?;
+        let (core, desks) = start(self.common, self.places)?;
+        for (start_lane, desk) in takers.into_iter().flatten().zip(desks) {
+            let outlet = core.outlet(desk.lane(), self.hooks.clone());
+            start_lane(Arc::clone(&core), desk, outlet);
         }
         Ok(Server::new(core))
     }

@@ -10,11 +10,10 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker, ready};
 
-use tokio::runtime;
 use tower_service::Service;
-use tracing::debug;
 
-use crate::connection::{Connection, Handling, Hooks, spawn};
+use crate::accept::{Attendant, Attended, Desk};
+use crate::connection::{Connection, Handling, Outlet, Spawn, Task, spawn};
 use crate::gate::{CountedBy, Doorstep, Gate, OpenKey};
 use crate::lifecycle::{Core, Failure};
 use crate::observe::{Part, Tick};
@@ -25,35 +24,37 @@ pub(super) type BoxError = Box<dyn Error + Send + Sync>;
 /// Connections handed out before the dispatcher lets others run.
 const AT_ONCE: usize = 64;
 
-pub(super) struct Dispatcher<S> {
+pub(super) struct Dispatcher<S, R> {
     core: Arc<Core>,
     lane: usize,
+    /// It accepts for itself.
+    attendant: Attendant,
     service: S,
     bell: Waker,
-    runtime: runtime::Handle,
-    hooks: Arc<Hooks>,
+    /// Where the handlers run.
+    there: R,
+    outlet: Arc<Outlet>,
     over: bool,
 }
 
-impl<S> Dispatcher<S> {
-    pub(super) fn new(
-        core: Arc<Core>,
-        lane: usize,
-        service: S,
-        runtime: runtime::Handle,
-        hooks: Arc<Hooks>,
-    ) -> Self {
+impl<S, R> Dispatcher<S, R> {
+    pub(super) fn new(core: Arc<Core>, desk: Arc<Desk>, service: S, there: R, outlet: Arc<Outlet>) -> Self {
+        let lane = desk.lane();
         let bell = Waker::from(Arc::new(Bell { gate: Arc::clone(&core.gate), lane }));
-        Self { core, lane, service, bell, runtime, hooks, over: false }
+        // Within the runtime, whose driver was asked for at the start.
+        let mut attendant = Attendant::new(desk);
+        attendant.take_up();
+        Self { core, lane, attendant, service, bell, there, outlet, over: false }
     }
 }
 
 /// Nothing in it is pinned: the service is called through `&mut`.
-impl<S> Unpin for Dispatcher<S> {}
+impl<S, R> Unpin for Dispatcher<S, R> {}
 
-impl<S> Future for Dispatcher<S>
+impl<S, R> Future for Dispatcher<S, R>
 where
-    S: Service<Connection, Response = (), Error: Into<BoxError>, Future: Send + 'static>,
+    S: Service<Connection, Response = (), Error: Into<BoxError>>,
+    R: Spawn<Task<S::Future>>,
 {
     type Output = ();
 
@@ -76,6 +77,15 @@ struct Stamps<'a> {
 impl<'a> Stamps<'a> {
     fn new(board: &'a Board, lane: usize) -> Self {
         Self { board, lane, turn_came: Tick::now(), inside: None }
+    }
+
+    /// What went before has come back, and something else begins.
+    fn rest(&mut self) {
+        if let Some(inside) = self.inside.take() {
+            self.board.count_if_slow(self.lane, inside.took());
+            drop(inside);
+            self.turn_came = Tick::now();
+        }
     }
 
     /// What went before has come back. Asks the clock, once for each connection.
@@ -103,22 +113,38 @@ impl Drop for Stamps<'_> {
     }
 }
 
-impl<S> Dispatcher<S>
+impl<S, R> Dispatcher<S, R>
 where
-    S: Service<Connection, Response = (), Error: Into<BoxError>, Future: Send + 'static>,
+    S: Service<Connection, Response = (), Error: Into<BoxError>>,
+    R: Spawn<Task<S::Future>>,
 {
     fn serve(&mut self, stamps: &mut Option<Stamps<'_>>, cx: &mut Context<'_>) -> Poll<()> {
         let core = Arc::clone(&self.core);
         for _ in 0..AT_ONCE {
+            if let (true, Some(stamps)) = (self.attendant.is_due(), stamps.as_mut()) {
+                // What comes now is no call of the service.
+                stamps.rest();
+            }
+            let attended = self.attendant.attend(cx);
             let turn_came = stamps.as_ref().map(|stamps| stamps.turn_came);
-            if ready!(core.gate.poll_someone(self.lane, turn_came, cx)) == Doorstep::End {
+            let doorstep = match core.gate.poll_someone(self.lane, turn_came, cx) {
+                Poll::Pending if attended == Attended::Busy => {
+                    self.attendant.is_even();
+                    continue;
+                }
+                doorstep => ready!(doorstep),
+            };
+            if doorstep == Doorstep::End {
                 self.over = true;
                 return Poll::Ready(());
             }
             if let Some(stamps) = stamps {
                 stamps.poll_ready();
             }
-            if let Err(error) = ready!(self.poll_service(cx)) {
+            let Poll::Ready(ready) = self.poll_service(cx) else {
+                return self.only_let_in(cx);
+            };
+            if let Err(error) = ready {
                 self.over = true;
                 core.fail(Failure::Service(error));
                 core.gate.abandon(self.lane);
@@ -126,11 +152,19 @@ where
             }
             // Who was there may have left meanwhile; the readiness then waits for the next.
             let Some(handed) = core.gate.take(self.lane, CountedBy::Task) else { continue };
-            match Connection::hand_over(&core.gate, &core.life.draining, handed) {
-                Ok(connection) => self.call(connection, stamps),
-                Err(error) => {
-                    debug!(target: "anteroom::refused", %error, "the runtime's driver did not take it")
-                }
+            let connection = Connection::hand_over(&self.outlet, handed);
+            self.call(connection, stamps);
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// The service is not ready. Who comes meanwhile is let in all the same.
+    fn only_let_in(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        for _ in 0..AT_ONCE {
+            self.attendant.is_even();
+            if self.attendant.attend(cx) == Attended::Idle {
+                return Poll::Pending;
             }
         }
         cx.waker().wake_by_ref();
@@ -166,18 +200,18 @@ where
             stamps.call(key, 0);
         }
         // Making its span is user code, too.
-        let mut handling = Handling::new(&connection, self.lane, &self.hooks);
+        let mut handling = Handling::new(&connection);
         if let (Some(stamps), Some(span)) = (stamps, handling.span_id()) {
             stamps.call(key, span);
         }
         let service = &mut self.service;
         if let Some(future) = handling.contain(|| service.call(connection)) {
-            spawn(&self.runtime, handling, wire, future);
+            spawn(&self.there, handling, wire, future);
         }
     }
 }
 
-impl<S> Drop for Dispatcher<S> {
+impl<S, R> Drop for Dispatcher<S, R> {
     /// Dropped before its end: the runtime is gone.
     fn drop(&mut self) {
         if !self.over {

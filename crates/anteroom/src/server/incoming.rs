@@ -15,15 +15,15 @@ use tokio::runtime;
 use super::driver;
 use super::lane::Lane;
 use super::start::{Common, start};
-use crate::accept::{Candidate, Filter, Verdict};
+use crate::accept::{Attendant, Attended, Candidate, Desk, Filter, Verdict};
 use crate::config::Config;
-use crate::connection::Connection;
+use crate::connection::{Connection, Hooks, Outlet};
 use crate::gate::{CountedBy, Doorstep};
 use crate::lifecycle::{AcceptError, Core, Failure, Handle, StartError};
 
 /// Accepted connections, one at a time.
 ///
-/// It is bound without a runtime; connections are registered with tokio when they are taken.
+/// It is bound without a runtime; a connection meets the driver of the runtime in which it first has to wait.
 /// Accepting goes on in the background whether anybody takes or not: who waits is in the waiting
 /// room, bounded, aged, and dropped when the peer leaves.
 ///
@@ -51,12 +51,21 @@ use crate::lifecycle::{AcceptError, Core, Failure, Handle, StartError};
 pub struct Incoming {
     core: Arc<Core>,
     lane: usize,
+    outlet: Arc<Outlet>,
     ended: bool,
-    /// The runtime in which it is polled was found to have a driver for sockets.
-    has_driver: bool,
+    /// The runtime in which it was polled last, which was found to have a driver for sockets.
+    driven_by: Option<runtime::Id>,
+    /// It accepts for itself, in the runtime in which it is polled.
+    attendant: Attendant,
 }
 
 impl Incoming {
+    fn new(core: Arc<Core>, desk: Arc<Desk>) -> Self {
+        let lane = desk.lane();
+        let outlet = core.outlet(lane, Hooks::default());
+        Self { core, lane, outlet, ended: false, driven_by: None, attendant: Attendant::new(desk) }
+    }
+
     /// Binds `address` and starts to accept, with all defaults. No DNS, and no runtime needed.
     ///
     /// # Errors
@@ -119,28 +128,43 @@ impl Incoming {
             if self.ended {
                 return Poll::Ready(None);
             }
-            if ready!(self.core.gate.poll_someone(self.lane, None, cx)) == Doorstep::End {
+            // Outside a runtime the thread accepts.
+            let _no_driver_yet = self.look_for_driver();
+            let attended = self.attendant.attend(cx);
+            let doorstep = match self.core.gate.poll_someone(self.lane, None, cx) {
+                Poll::Pending if attended == Attended::Busy => {
+                    self.attendant.is_even();
+                    continue;
+                }
+                doorstep => ready!(doorstep),
+            };
+            if doorstep == Doorstep::End {
                 self.ended = true;
                 progress.made_progress();
                 return Poll::Ready(self.core.life.failure().map(|failure| Err(self.failed(failure))));
             }
-            if !self.has_driver || self.core.findings.beat.is_runtime_gone() {
-                if let Err(error) = driver::probe_io() {
-                    return Poll::Ready(Some(Err(self.error(io::Error::other(error)))));
-                }
-                self.has_driver = true;
-                if let Ok(runtime) = runtime::Handle::try_current() {
-                    self.core.serves_on(runtime);
-                }
+            if let Err(error) = self.look_for_driver() {
+                return Poll::Ready(Some(Err(self.error(io::Error::other(error)))));
             }
             let Some(handed) = self.core.gate.take(self.lane, CountedBy::Permit) else { continue };
-            // One that the driver did not take is counted as refused.
-            if let Ok(connection) = Connection::hand_over(&self.core.gate, &self.core.life.draining, handed) {
-                self.core.gate.attach(connection.key(), connection.wire(), None);
-                progress.made_progress();
-                return Poll::Ready(Some(Ok(connection)));
-            }
+            let connection = Connection::hand_over(&self.outlet, handed);
+            self.core.gate.attach(connection.key(), connection.wire(), None);
+            progress.made_progress();
+            return Poll::Ready(Some(Ok(connection)));
         }
+    }
+
+    /// Once for each runtime in which it is polled.
+    fn look_for_driver(&mut self) -> Result<(), StartError> {
+        let runtime = runtime::Handle::try_current().map_err(|_| StartError::NoRuntime)?;
+        if self.driven_by == Some(runtime.id()) {
+            return Ok(());
+        }
+        driver::probe_io()?;
+        self.driven_by = Some(runtime.id());
+        self.core.serves_on(runtime);
+        self.attendant.take_up();
+        Ok(())
     }
 
     fn failed(&self, failure: &Failure) -> AcceptError {
@@ -257,9 +281,14 @@ impl IncomingBuilder {
     ///
     /// # Errors
     /// As [`ServerBuilder::start`](crate::ServerBuilder::start), without the need of a runtime.
+    ///
+    /// # Panics
+    /// Never: a lane has a desk.
     pub fn start(self) -> Result<Incoming, StartError> {
-        let core = start(self.common, vec![self.listeners.into()])?;
-        Ok(Incoming { core, lane: 0, ended: false, has_driver: false })
+        let (core, desks) = start(self.common, vec![self.listeners.into()])?;
+        #[expect(clippy::expect_used, reason = "one desk for each lane")]
+        let desk = desks.into_iter().next().expect("there is one lane");
+        Ok(Incoming::new(core, desk))
     }
 
     /// Starts one acceptor with a lane for each of `lanes`: a public and an admin accept loop in one
@@ -268,18 +297,20 @@ impl IncomingBuilder {
     ///
     /// # Errors
     /// As [`start`](Self::start).
+    ///
+    /// # Panics
+    /// Never: every lane has a desk.
     pub fn start_each<const N: usize>(self, lanes: [Lane; N]) -> Result<[Incoming; N], StartError> {
         let mut lanes = Vec::from(lanes);
         if let Some(first) = lanes.first_mut() {
             let given = std::mem::take(&mut first.listeners);
             first.listeners = self.listeners.into_iter().chain(given).collect();
         }
-        let core = start(self.common, lanes)?;
-        Ok(std::array::from_fn(|lane| Incoming {
-            core: Arc::clone(&core),
-            lane,
-            ended: false,
-            has_driver: false,
+        let (core, desks) = start(self.common, lanes)?;
+        let mut desks = desks.into_iter();
+        #[expect(clippy::expect_used, reason = "one desk for each lane")]
+        Ok(std::array::from_fn(|_| {
+            Incoming::new(Arc::clone(&core), desks.next().expect("there are N lanes"))
         }))
     }
 }

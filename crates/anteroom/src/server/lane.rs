@@ -1,5 +1,7 @@
 //! Listeners that share a lane of the waiting room, and what that lane has of its own.
 
+use std::ops::Range;
+
 use anteroom_listener::{Listener, Listeners};
 
 use crate::admit::LaneRules;
@@ -31,12 +33,28 @@ use crate::admit::LaneRules;
 pub struct Lane {
     pub(super) listeners: Listeners,
     pub(super) rules: LaneRules,
+    /// So many shards are served like this one, it among them, and so many of those come before it.
+    pub(super) kin: Kin,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Kin {
+    pub(super) before: usize,
+    pub(super) all: usize,
+}
+
+impl Kin {
+    /// The lanes of its kind, when it is `lane` itself.
+    pub(super) fn lanes(self, lane: usize) -> Range<usize> {
+        let first = lane - self.before;
+        first..first + self.all
+    }
 }
 
 impl Lane {
     /// A lane of these listeners.
     pub fn new(listeners: impl Into<Listeners>) -> Self {
-        Self { listeners: listeners.into(), rules: LaneRules::default() }
+        Self { listeners: listeners.into(), rules: LaneRules::default(), kin: Kin { before: 0, all: 1 } }
     }
 
     /// Its own [`Config::max_connections`](crate::Config::max_connections).

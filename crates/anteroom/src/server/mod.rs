@@ -9,6 +9,7 @@ mod incoming;
 mod lane;
 mod running;
 mod service_fn;
+mod sharded;
 mod start;
 
 pub use self::builder::ServerBuilder;

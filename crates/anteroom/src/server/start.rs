@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
+use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
 use anteroom_listener::{Descriptors, Poller, migrates_queued};
@@ -10,7 +11,7 @@ use tokio::runtime;
 
 use super::driver;
 use super::lane::Lane;
-use crate::accept::{Acceptor, Filter, Parts, start_task, start_thread};
+use crate::accept::{Acceptor, Desk, Filter, Office, start_task, start_thread};
 use crate::admit::LaneRules;
 use crate::config::{AcceptOn, Config};
 use crate::gate::{Gate, Plan, Policy, Port};
@@ -23,6 +24,8 @@ use crate::stall::{self, Board, Findings, start_pulse};
 pub(super) struct Common {
     pub(super) config: Config,
     pub(super) filter: Option<Filter>,
+    /// Each lane is served by a core of its own, which is to share no lock with the others.
+    pub(super) is_sharded: bool,
     #[cfg(all(feature = "handover", target_os = "linux"))]
     pub(super) predecessor: Option<crate::handover::Predecessor>,
     #[cfg(feature = "test-util")]
@@ -31,15 +34,16 @@ pub(super) struct Common {
 
 /// Sets the acceptor going, and the watch. The takers may start afterwards: what comes meanwhile
 /// waits in the room.
-pub(super) fn start(common: Common, lanes: Vec<Lane>) -> Result<Arc<Core>, StartError> {
-    let Common { config, mut filter, .. } = common;
+pub(super) fn start(common: Common, lanes: Vec<Lane>) -> Result<(Arc<Core>, Vec<Arc<Desk>>), StartError> {
+    let Common { config, mut filter, is_sharded, .. } = common;
     if lanes.is_empty() || lanes.iter().any(|lane| lane.listeners.is_empty()) {
         return Err(StartError::NothingToServe);
     }
     let rules: Vec<_> = lanes.iter().map(|lane| lane.rules).collect();
+    let kin: Vec<_> = lanes.iter().enumerate().map(|(number, lane)| lane.kin.lanes(number)).collect();
     config.check_with(&rules)?;
     let runtime = match config.accept_on {
-        AcceptOn::Thread => None,
+        AcceptOn::Taker | AcceptOn::Thread => None,
         AcceptOn::Task => {
             driver::probe_io()?;
             driver::probe_time()?;
@@ -47,7 +51,8 @@ pub(super) fn start(common: Common, lanes: Vec<Lane>) -> Result<Arc<Core>, Start
         }
     };
     let poller = Poller::new().map_err(|source| StartError::Resources { what: "the epoll set", source })?;
-    let core = assemble(config, lanes, rules, poller);
+    let halls = if is_sharded { lanes.len() } else { 1 };
+    let core = assemble(config, lanes, rules, halls, poller);
     #[cfg(all(feature = "handover", target_os = "linux"))]
     if common.predecessor.is_some() {
         core.life.hold();
@@ -55,13 +60,16 @@ pub(super) fn start(common: Common, lanes: Vec<Lane>) -> Result<Arc<Core>, Start
     if let Some(filter) = &mut filter {
         filter.seen_on(core.board.clone());
     }
-    let parts = Parts {
-        core: Arc::clone(&core),
-        filter,
-        #[cfg(feature = "test-util")]
-        faults: common.faults.map(|faults| faults.0),
-    };
-    let acceptor = Acceptor::new(parts)
+    #[cfg_attr(not(feature = "test-util"), expect(unused_mut, reason = "faults are for tests"))]
+    let mut office = Office::new(Arc::clone(&core), filter);
+    #[cfg(feature = "test-util")]
+    {
+        office.faults = common.faults.map(|faults| std::sync::Mutex::new(faults.0));
+    }
+    let office = Arc::new(office);
+    let desks = desks(&office, kin)
+        .map_err(|source| StartError::Resources { what: "the epoll set of a lane", source })?;
+    let acceptor = Acceptor::new(office, desks.clone())
         .map_err(|source| StartError::Resources { what: "the acceptor's descriptors", source })?;
     let (watched, lives) = (Arc::clone(&core), Arc::clone(&core));
     #[cfg(feature = "metrics")]
@@ -109,10 +117,26 @@ pub(super) fn start(common: Common, lanes: Vec<Lane>) -> Result<Arc<Core>, Start
     if let Some(predecessor) = common.predecessor {
         core.succeed(predecessor);
     }
-    Ok(core)
+    Ok((core, desks))
 }
 
-fn assemble(config: Config, lanes: Vec<Lane>, rules: Vec<LaneRules>, poller: Poller) -> Arc<Core> {
+/// One for each lane.
+fn desks(office: &Arc<Office>, kin: Vec<Range<usize>>) -> io::Result<Vec<Arc<Desk>>> {
+    let by_takers = office.core.config().accept_on == AcceptOn::Taker;
+    let desk = |(lane, kin)| {
+        let set = by_takers.then(Poller::new).transpose()?;
+        Ok(Arc::new(Desk::new(Arc::clone(office), lane, kin, set)))
+    };
+    kin.into_iter().enumerate().map(desk).collect()
+}
+
+fn assemble(
+    config: Config,
+    lanes: Vec<Lane>,
+    rules: Vec<LaneRules>,
+    halls: usize,
+    poller: Poller,
+) -> Arc<Core> {
     let numbered = lanes.into_iter().map(|lane| lane.listeners).enumerate();
     let mut ports: Vec<_> = numbered
         .flat_map(|(lane, listeners)| listeners.into_iter().map(move |listener| Port::new(listener, lane)))
@@ -123,6 +147,7 @@ fn assemble(config: Config, lanes: Vec<Lane>, rules: Vec<LaneRules>, poller: Pol
     let plan = Plan {
         ports: ports.into_iter().map(Arc::new).collect(),
         lanes: with_shares(rules.clone(), sockets),
+        halls,
         rules: config.rules(sockets),
         policy: Policy::of(&config, sockets),
         seed: RandomState::new().hash_one(()),

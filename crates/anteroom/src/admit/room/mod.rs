@@ -161,14 +161,26 @@ pub(crate) struct Room<T> {
 }
 
 impl<T> Room<T> {
+    #[cfg(any(test, feature = "simulate"))]
     pub(crate) fn new(lanes: &[LaneRules], rules: Rules, start: Instant, seed: u64) -> Self {
+        Self::numbered(0, lanes, rules, start, seed)
+    }
+
+    /// One of several, of which every token says in which it is.
+    pub(crate) fn numbered(
+        number: usize,
+        lanes: &[LaneRules],
+        rules: Rules,
+        start: Instant,
+        seed: u64,
+    ) -> Self {
         let most_sources = MOST_SOURCES / lanes.len().max(1);
         let mut lanes: Vec<_> = lanes.iter().map(|&own| Lane::new(own, most_sources)).collect();
         Lane::set_aside(&mut lanes, rules.descriptors);
         Self {
             rules,
             lanes,
-            entries: Arena::new(),
+            entries: Arena::numbered(number),
             special: BTreeSet::new(),
             epoch: Epoch::of(start),
             dice: Dice::new(seed),
