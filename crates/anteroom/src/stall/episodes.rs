@@ -98,8 +98,12 @@ impl Episodes {
         for seen in seen {
             match self.0.iter_mut().find(|episode| episode.seen.key == seen.key) {
                 Some(episode) => {
-                    // Of several that hold a thread the first may let go, and the stall go on.
-                    episode.since = episode.since.min(seen.since);
+                    // Of several that hold a thread the first may let go, and the stall go on. A runtime that is late
+                    // for no known reason is so anew when there was one meanwhile.
+                    let is_anew = seen.key == Key::RuntimeLate
+                        && episode.told.is_none()
+                        && seen.since > episode.last_seen;
+                    episode.since = if is_anew { seen.since } else { episode.since.min(seen.since) };
                     episode.seen = seen;
                     episode.last_seen = now;
                 }
@@ -207,6 +211,21 @@ mod tests {
             assert!(look(&mut episodes, seen(&[2]), clock.at(step * 100)).is_empty(), "known");
         }
         assert!(matches!(&look(&mut episodes, seen(&[3]), clock.at(1400))[..], [Told::Grown(_)]));
+    }
+
+    /// A handler held it from the look at 250 to that at 350: nobody is known who did before, or does now.
+    #[test]
+    fn a_runtime_that_is_late_without_a_reason_is_so_anew_after_one() {
+        let (clock, mut episodes) = (Clock(Instant::now()), Episodes::default());
+        let late = |since| {
+            let cause = StallCause::RuntimeLate { delay: Duration::ZERO, in_polls: Duration::ZERO };
+            vec![Seen { key: Key::RuntimeLate, cause, ..paused(clock.at(since)) }]
+        };
+        assert!(look(&mut episodes, late(20), clock.at(200)).is_empty());
+        assert!(look(&mut episodes, Vec::new(), clock.at(250)).is_empty());
+        assert!(look(&mut episodes, late(300), clock.at(300)).is_empty());
+        assert!(look(&mut episodes, late(300), clock.at(500)).is_empty(), "a fifth of a second");
+        assert_eq!(look(&mut episodes, late(300), clock.at(550)).len(), 1);
     }
 
     #[test]

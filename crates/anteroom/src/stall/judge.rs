@@ -21,6 +21,9 @@ use crate::observe::{Accepting, Blame, Blamed, Cost, Doing, Part, StallCause};
 /// by less.
 const SUSPECT_AFTER: Duration = Duration::from_millis(20);
 
+/// One moment told twice may differ by so much: it goes from the clock of the stamps to that of `Instant` each time.
+const SAME_MOMENT: Duration = Duration::from_millis(1);
+
 /// How often permits are looked through for those that have leaked, and for each that is open as much longer
 /// that looking costs the same share of the time however many there are.
 const LEAKS_EVERY: Duration = Duration::from_secs(1);
@@ -253,7 +256,7 @@ impl Judge {
 
     /// The runtime is late since then, or is not: who does what on it meanwhile is compared with now.
     fn know_late(&mut self, since: Option<Instant>) {
-        let known = self.late.take().filter(|known| Some(known.since) == since);
+        let known = self.late.take().filter(|known| since.is_some_and(|since| is_same(known.since, since)));
         self.late = known.or_else(|| {
             let threads = self.board.threads().into_iter().map(Known::new).collect();
             Some(Late { since: since?, threads, unexplained: None })
@@ -307,20 +310,26 @@ impl Judge {
 
     // ------------------------------------------------------------ accepting
 
-    /// Descriptors were missing a moment ago: `accept` pauses for at most 100 ms after each failure.
+    /// Descriptors were missing a moment ago: `accept` pauses for at most 100 ms after each failure. Where nobody
+    /// comes any more, they are still missing until one can be had.
     fn descriptors(&mut self, now: Instant) -> Option<Seen> {
         let missing = missing_so_far(&self.gate);
         if missing != self.missing {
             self.missing = missing;
             self.missed = now;
             self.missing_since.get_or_insert(now);
-        } else if now.saturating_duration_since(self.missed) > 2 * LONGEST_PAUSE {
+        } else if now.saturating_duration_since(self.missed) > 2 * LONGEST_PAUSE && is_one_left() {
             self.missing_since = None;
         }
         let since = self.missing_since?;
         let Descriptors { limit, open, .. } = Descriptors::of_process();
         let cause = StallCause::OutOfDescriptors { open, limit };
         Some(Seen { key: Key::OutOfDescriptors, since, extent: 1, who: Vec::new(), cause })
+    }
+
+    /// Since when they are.
+    pub(super) fn missing_since(&self) -> Option<Instant> {
+        self.missing_since
     }
 
     /// Paused is a stall as soon as somebody waits for its end in the kernel's queue.
@@ -348,6 +357,10 @@ impl Judge {
     }
 }
 
+fn is_same(one: Instant, other: Instant) -> bool {
+    one.saturating_duration_since(other).max(other.saturating_duration_since(one)) < SAME_MOMENT
+}
+
 /// The runtime is late and no handler holds it: something else does, or many handlers together, or there is no
 /// processor for it. It counts from when nobody was seen: between two that hold it there is always a moment.
 fn runtime_late(late: &mut Late, delay: Duration, now: Instant) -> Seen {
@@ -365,6 +378,11 @@ fn runtime_late(late: &mut Late, delay: Duration, now: Instant) -> Seen {
 
 /// Twice this, and descriptors are there again.
 const LONGEST_PAUSE: Duration = Duration::from_millis(100);
+
+/// Given back at once: asked only after descriptors were missing.
+fn is_one_left() -> bool {
+    std::fs::File::open("/dev/null").is_ok()
+}
 
 /// How often a connection could not be had for want of descriptors.
 fn missing_so_far(gate: &Gate) -> u64 {

@@ -15,6 +15,7 @@ mod machine;
 mod proc;
 mod pulse;
 mod slot;
+mod standing;
 mod steady;
 mod stops;
 mod thread;

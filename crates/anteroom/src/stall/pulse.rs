@@ -15,11 +15,12 @@ use super::episodes::{Episodes, Told};
 use super::findings::Findings;
 use super::judge::{Bench, Judge};
 use super::machine::Machine;
+use super::standing::Standing;
 use super::steady::{Delays, Steady};
 use super::thread::{self, Clocks};
 use crate::config::{Kick, StallWatch};
 use crate::gate::{Gate, Pace};
-use crate::observe::{Cost, Note, Phase, Stall, StallCause, Tick, Unready};
+use crate::observe::{Accepting, Cost, Note, Part, Phase, Stall, StallCause, Tick, Unready};
 
 /// Between two looks while anything moves, and between two kicks.
 const TICK: Duration = Duration::from_millis(10);
@@ -80,6 +81,9 @@ struct Pulse {
     judge: Judge,
     episodes: Episodes,
     steady: Steady,
+    standing: Standing,
+    /// Since when somebody is there whom nobody accepts.
+    unaccepted: Option<Instant>,
     moved: Instant,
     /// As it left the board: whoever enters something is to wake it.
     is_asleep: bool,
@@ -103,6 +107,8 @@ impl Pulse {
             judge: Judge::new(Arc::clone(&subject.gate), Arc::clone(&subject.board), now),
             episodes: Episodes::default(),
             steady: Steady::default(),
+            standing: Standing::default(),
+            unaccepted: None,
             moved: now,
             is_asleep: false,
             occupied: None,
@@ -134,7 +140,7 @@ impl Pulse {
             self.notice(&look, &pace, now);
             self.beat(&look, &pace, now, &settings);
             self.judge.suspect(&look.long);
-            self.judge(&pace, now, &settings);
+            self.judge(&look, &pace, now, &settings);
             due = self.rest(&look, &pace, now);
         }
     }
@@ -149,6 +155,7 @@ impl Pulse {
             || pace.summoned.is_some()
             || self.episodes.is_uneasy()
             || self.steady.behind().is_some()
+            || self.unaccepted.is_some()
             || self.subject.findings.beat.waiting_since().is_some()
             || self.subject.server.is_paused();
         let until = if busy {
@@ -221,13 +228,17 @@ impl Pulse {
 
     // ------------------------------------------------------------ what is found
 
-    fn judge(&mut self, pace: &Pace, now: Instant, settings: &StallWatch) {
+    fn judge(&mut self, look: &Look, pace: &Pace, now: Instant, settings: &StallWatch) {
         // A runtime that is late keeps nobody waiting while nobody is there.
         let beat = self.subject.findings.beat.waiting_since().zip(self.occupied);
         let beat = beat.map(|(sent, occupied)| sent.max(occupied));
         let late_since = beat.into_iter().chain(pace.summoned).min();
+        let is_time = now.saturating_duration_since(self.judged) >= JUDGE_EVERY;
+        if is_time {
+            self.unaccepted = self.unaccepted(look, now);
+        }
         self.readiness(pace, late_since, now, settings);
-        if now.saturating_duration_since(self.judged) < JUDGE_EVERY {
+        if !is_time {
             return;
         }
         self.judged = now;
@@ -239,6 +250,24 @@ impl Pulse {
         let told = self.episodes.look(seen, settings.threshold, cost, now);
         self.tell(told);
         self.subject.findings.are(self.episodes.current(now, cost));
+    }
+
+    /// Somebody is in the kernel's queue of a listener that is to accept, or in the filter, and nobody is accepted;
+    /// or whoever comes is closed for want of a descriptor.
+    fn unaccepted(&mut self, look: &Look, now: Instant) -> Option<Instant> {
+        if self.subject.server.phase() != Phase::Serving {
+            self.standing = Standing::default();
+            return None;
+        }
+        let listeners = self.subject.gate.ports().iter().map(|port| {
+            let is_to_accept = matches!(port.accepting(), Accepting::Yes | Accepting::AfterError);
+            let depth = || port.queue().and_then(|queue| queue.depth);
+            (port.ledger.report().accepted, is_to_accept && depth().is_some_and(|depth| depth > 0))
+        });
+        let queued = self.standing.look(listeners, now);
+        let filter = look.long.iter().filter(|running| running.work().part == Part::Filter);
+        let filter = filter.map(|running| running.since().instant());
+        queued.into_iter().chain(filter).chain(self.judge.missing_since()).min()
     }
 
     fn tell(&self, told: Vec<Told>) {
@@ -256,7 +285,11 @@ impl Pulse {
     fn readiness(&mut self, pace: &Pace, late_since: Option<Instant>, now: Instant, settings: &StallWatch) {
         let age =
             |since: Option<Instant>| since.map_or(Duration::ZERO, |since| self.judge.had_since(since, now));
-        let delays = Delays { oldest_wait: age(pace.oldest), runtime: age(late_since) };
+        let delays = Delays {
+            oldest_wait: age(pace.oldest),
+            standing: age(self.unaccepted),
+            runtime: age(late_since),
+        };
         if self.steady.look(delays, settings.unready_after, now) {
             let behind = self.steady.behind();
             // Whoever waits for it may have a waker of their own making: its panic is not to end the watch.

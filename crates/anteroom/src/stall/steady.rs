@@ -14,6 +14,8 @@ const SETTLED: Duration = Duration::from_millis(250);
 pub(super) struct Delays {
     /// Of the one in the room who waits longest.
     pub(super) oldest_wait: Duration,
+    /// Of the one in the kernel's queue, or in the filter, while nobody is accepted.
+    pub(super) standing: Duration,
     /// Of what is ready on the runtime.
     pub(super) runtime: Duration,
 }
@@ -34,7 +36,9 @@ impl Steady {
     pub(super) fn look(&mut self, delays: Delays, limit: Duration, now: Instant) -> bool {
         let above = |limit: Duration| match delays {
             Delays { runtime, .. } if runtime >= limit => Some(Unready::RuntimeLate),
-            Delays { oldest_wait, .. } if oldest_wait >= limit => Some(Unready::LongWait),
+            Delays { oldest_wait, standing, .. } if oldest_wait.max(standing) >= limit => {
+                Some(Unready::LongWait)
+            }
             _ => None,
         };
         let before = self.behind;
@@ -97,9 +101,20 @@ mod tests {
     }
 
     #[test]
+    fn who_stands_outside_waits_as_who_waits_inside() {
+        let (mut steady, now) = (Steady::default(), Instant::now());
+        let standing = |millis| Delays { standing: Duration::from_millis(millis), ..Delays::default() };
+        assert!(!steady.look(standing(499), LIMIT, now));
+        assert!(steady.look(standing(500), LIMIT, now));
+        assert_eq!(steady.behind(), Some(Unready::LongWait));
+        assert!(!steady.look(standing(0), LIMIT, now));
+        assert!(steady.look(standing(0), LIMIT, now + SETTLED));
+    }
+
+    #[test]
     fn the_first_reason_stays_until_it_is_over() {
         let (mut steady, now) = (Steady::default(), Instant::now());
-        let both = Delays { oldest_wait: LIMIT, runtime: LIMIT };
+        let both = Delays { oldest_wait: LIMIT, runtime: LIMIT, ..Delays::default() };
         assert!(steady.look(Delays { runtime: Duration::ZERO, ..both }, LIMIT, now));
         assert!(!steady.look(both, LIMIT, now));
         assert_eq!(steady.behind(), Some(Unready::LongWait));
