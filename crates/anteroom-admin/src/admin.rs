@@ -14,6 +14,7 @@ use crate::house;
 ///
 /// It outlives the servers that it tells of: of one that has stopped it says so.
 #[derive(Debug)]
+#[must_use = "dropped, it ends: keep it for as long as it is to answer"]
 pub struct Admin {
     address: Address,
     /// Dropped, it tells the thread to end.
@@ -23,7 +24,7 @@ pub struct Admin {
 
 impl Admin {
     /// Tells of `server` on `address`: TCP on loopback, or a Unix socket (`unix:/run/app/admin.sock`, for this
-    /// user alone). No runtime is needed, and it answers at once.
+    /// user alone; not an abstract name, which everybody on this host may connect to). No runtime is needed, and it answers at once.
     ///
     /// # Errors
     /// The address cannot be read or bound or can be reached from elsewhere, or a thread cannot be had.
@@ -76,8 +77,8 @@ impl Builder {
         self
     }
 
-    /// Allows addresses that can be reached from elsewhere, and requests that name a host: everybody who reaches
-    /// it may read who your clients are. For probes of an orchestrator, on a network that is its own.
+    /// Allows addresses that can be reached from elsewhere, abstract Unix names, and requests that name a host:
+    /// everybody who reaches it may read who your clients are. For probes of an orchestrator, on a network that is its own.
     pub fn beyond_loopback(mut self) -> Self {
         self.beyond_loopback = true;
         self
@@ -104,6 +105,10 @@ impl Builder {
         let is_local = |ip: IpAddr| ip.to_canonical().is_loopback();
         if !beyond_loopback && address.tcp().is_some_and(|tcp| !is_local(tcp.ip())) {
             return Err(AdminError::BeyondLoopback { address });
+        }
+        // A name without a file has no mode.
+        if !beyond_loopback && address.tcp().is_none() && address.path().is_none() {
+            return Err(AdminError::Unprotected { address });
         }
         let mut listener = Listener::builder().name("admin");
         if address.path().is_some() {

@@ -3,18 +3,23 @@
 //! Owns the servers that are told of. Takes each server's lock for as long as a snapshot takes, and asks the kernel
 //! about each listener once; never waits for a runtime.
 
-use std::net::IpAddr;
+#[cfg(feature = "metrics")]
+use std::cell::RefCell;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
-use anteroom::{Handle, Snapshot};
+use anteroom::Handle;
 use bytes::Bytes;
 use http::header::{
     ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderValue, TRANSFER_ENCODING,
+    X_CONTENT_TYPE_OPTIONS,
 };
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
 
 use crate::admin::Hosts;
-use crate::status;
+#[cfg(feature = "metrics")]
+use crate::page::Page;
+use crate::status::{self, Told};
 
 pub(crate) type Answer = Response<Full<Bytes>>;
 
@@ -30,18 +35,18 @@ pub(crate) struct Answers {
     servers: Vec<(String, Handle)>,
     hosts: Hosts,
     #[cfg(feature = "metrics")]
-    metrics: metrics::Metrics,
+    page: RefCell<Page>,
 }
 
 impl Answers {
     pub(crate) fn new(servers: Vec<(String, Handle)>, hosts: Hosts) -> Self {
         #[cfg(feature = "metrics")]
-        let metrics = metrics::Metrics::of(&servers);
+        let page = RefCell::new(Page::of(&servers));
         Self {
             servers,
             hosts,
             #[cfg(feature = "metrics")]
-            metrics,
+            page,
         }
     }
 
@@ -50,6 +55,7 @@ impl Answers {
         let mut answer = self.choose(request);
         let headers = answer.headers_mut();
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         // A body is read by nobody: what follows it would be taken for the next request.
         if is_last || has_body(request) {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
@@ -77,9 +83,11 @@ impl Answers {
             "/ready" => self.ready(),
             "/status" => self.status(),
             #[cfg(feature = "metrics")]
-            "/metrics" => {
-                with_type(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", self.metrics.render())
-            }
+            "/metrics" => with_type(
+                StatusCode::OK,
+                "text/plain; version=0.0.4; charset=utf-8",
+                self.page.borrow_mut().render(),
+            ),
             _ => text(StatusCode::NOT_FOUND, PATHS),
         }
     }
@@ -94,8 +102,15 @@ impl Answers {
     }
 
     fn status(&self) -> Answer {
-        let servers: Vec<(&str, Snapshot)> =
-            self.servers.iter().map(|(name, server)| (name.as_str(), server.snapshot())).collect();
+        let servers: Vec<_> = self
+            .servers
+            .iter()
+            .map(|(name, server)| Told {
+                name,
+                snapshot: server.snapshot(),
+                is_watched: server.config().stall_watch.is_some(),
+            })
+            .collect();
         let mut json = status::of(&servers).to_string();
         json.push('\n');
         with_type(StatusCode::OK, "application/json", json)
@@ -105,20 +120,29 @@ impl Answers {
         if self.hosts == Hosts::Any {
             return true;
         }
-        let named = request.headers().get(HOST).map(HeaderValue::as_bytes);
+        let mut named = request.headers().get_all(HOST).iter().map(HeaderValue::as_bytes);
+        let (named, another) = (named.next(), named.next());
         let authority = request.uri().authority().map(|authority| authority.as_str().as_bytes());
-        [named, authority].into_iter().flatten().all(is_local)
+        another.is_none() && [named, authority].into_iter().flatten().all(is_local)
     }
 }
 
-/// An address, or `localhost`, with a port or without; or nothing.
+/// An address, or `localhost`, with a port or without; or nothing. Whatever else there is, such as a user's name,
+/// makes it a name.
 fn is_local(host: &[u8]) -> bool {
     let Ok(host) = std::str::from_utf8(host) else { return false };
-    let name = match host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-        Some((name, _)) => name,
-        None => host.rsplit_once(':').map_or(host, |(name, _)| name),
-    };
-    name.is_empty() || name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok()
+    let is_port = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit());
+    match host.strip_prefix('[') {
+        Some(rest) => rest.split_once(']').is_some_and(|(name, after)| {
+            let is_end = after.is_empty() || after.strip_prefix(':').is_some_and(is_port);
+            is_end && name.parse::<Ipv6Addr>().is_ok()
+        }),
+        None => {
+            let (name, port) = host.rsplit_once(':').unwrap_or((host, ""));
+            let is_name = name.eq_ignore_ascii_case("localhost") || name.parse::<Ipv4Addr>().is_ok();
+            is_port(port) && (is_name || host.is_empty())
+        }
+    }
 }
 
 fn has_body<B>(request: &Request<B>) -> bool {
@@ -136,40 +160,4 @@ fn with_type(status: StatusCode, content: &'static str, body: impl Into<Bytes>) 
     *answer.status_mut() = status;
     answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content));
     answer
-}
-
-#[cfg(feature = "metrics")]
-mod metrics {
-    //! A recorder of its own, into which each server is published when somebody asks.
-
-    use std::cell::RefCell;
-
-    use anteroom::{Handle, Publisher};
-    use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusRecorder};
-
-    /// In seconds: waits and polls begin at microseconds, handlers end at minutes.
-    const BUCKETS: [f64; 16] =
-        [1e-5, 1e-4, 2.5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 5e-2, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0, 300.0];
-
-    pub(super) struct Metrics {
-        recorder: PrometheusRecorder,
-        publishers: RefCell<Vec<Publisher>>,
-    }
-
-    impl Metrics {
-        pub(super) fn of(servers: &[(String, Handle)]) -> Self {
-            let builder = PrometheusBuilder::new();
-            // It refuses no buckets but none.
-            let builder = builder.set_buckets(&BUCKETS).unwrap_or_else(|_| PrometheusBuilder::new());
-            let publishers = servers.iter().map(|(_, server)| server.publisher()).collect();
-            Self { recorder: builder.build_recorder(), publishers: RefCell::new(publishers) }
-        }
-
-        pub(super) fn render(&self) -> String {
-            metrics::with_local_recorder(&self.recorder, || {
-                self.publishers.borrow_mut().iter_mut().for_each(Publisher::publish);
-            });
-            self.recorder.handle().render()
-        }
-    }
 }

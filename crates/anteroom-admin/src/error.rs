@@ -17,6 +17,11 @@ pub enum AdminError {
         /// It.
         address: Address,
     },
+    /// An abstract Unix name has no file permissions.
+    Unprotected {
+        /// It.
+        address: Address,
+    },
     /// It cannot be bound.
     Bind(BindError),
     /// No server was given.
@@ -44,6 +49,11 @@ impl fmt::Display for AdminError {
                 "an admin listener on {address} can be reached from elsewhere: bind 127.0.0.1, [::1] or a Unix socket, or \
                  say beyond_loopback() if everybody there may read it"
             ),
+            Self::Unprotected { address } => write!(
+                f,
+                "an admin listener on {address} has no file permissions, and every user of this host may read it: bind \
+                 a path (unix:/run/app/admin.sock), or say beyond_loopback() if they may"
+            ),
             Self::Bind(error) => error.fmt(f),
             Self::NothingToTell => {
                 f.write_str("an admin listener tells of servers: give the builder at least one")
@@ -51,7 +61,7 @@ impl fmt::Display for AdminError {
             Self::TwoOfOneName { name } => {
                 write!(f, "two servers are called {name}: give the second another name, with named()")
             }
-            Self::Resources { what, .. } => write!(f, "cannot make {what}"),
+            Self::Resources { what, source } => write!(f, "cannot make {what}: {source}"),
         }
     }
 }
@@ -61,7 +71,8 @@ impl Error for AdminError {
         match self {
             Self::Address(error) => error.source(),
             Self::Bind(error) => error.source(),
-            Self::Resources { source, .. } => Some(source),
+            // What is said already is not said again by whoever tells the whole chain.
+            Self::Resources { source, .. } => source.source(),
             _ => None,
         }
     }

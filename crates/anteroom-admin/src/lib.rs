@@ -8,12 +8,13 @@
 //! | `/live` | 200 as long as this thread lives: the process is there. It says nothing about handlers, so that a liveness probe does not kill a server which names its stall |
 //! | `/ready` | 200, or 503 with the reason, as [`anteroom::Handle::readiness`] |
 //! | `/status` | JSON: phases, listeners with their queues and waits, lanes, refusals, stalls with who is to blame |
-//! | `/metrics` | for Prometheus, by the names of the list of metrics (feature `metrics`, on by default) |
+//! | `/metrics` | for Prometheus, by the names of the list of metrics and with the label `server` (feature `metrics`, on by default) |
 //!
 //! # Bounds
-//! At most [`CONNECTIONS`] at a time, of which the one that has been idle longest goes when another comes; a
-//! request's head of 8 KiB within 2 s, no body; [`REQUESTS`] and a minute per connection. One descriptor is kept in
-//! reserve for the day on which there are no others.
+//! At most [`CONNECTIONS`] at a time, of which the one that has been idle longest goes when another comes, or,
+//! where all have only just come, one of the address that has most; a request's head of 8 KiB within 2 s, no body;
+//! [`REQUESTS`] and a minute per connection. Eight descriptors are kept in reserve for the day on which there
+//! are no others; then, too, the idlest makes room.
 //!
 //! # Examples
 //! ```
@@ -40,7 +41,20 @@ mod answers;
 mod error;
 mod guests;
 mod house;
+#[cfg(feature = "metrics")]
+mod page;
+mod reserve;
 mod status;
+
+/// ```compile_fail
+/// #![deny(unused_must_use)]
+/// fn start(server: &anteroom::Handle) -> Result<(), anteroom_admin::AdminError> {
+///     anteroom_admin::Admin::serve(server, "127.0.0.1:9090")?;
+///     Ok(())
+/// }
+/// ```
+#[cfg(doctest)]
+struct AnAdminThatNobodyKeeps;
 
 pub use crate::admin::{Admin, Builder};
 pub use crate::error::AdminError;

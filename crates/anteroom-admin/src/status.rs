@@ -14,13 +14,24 @@ use serde_json::{Map, Value, json};
 /// The version of the shape: it grows when something is taken away or changes its meaning.
 const SHAPE: u32 = 1;
 
-pub(crate) fn of(servers: &[(&str, Snapshot)]) -> Value {
-    let servers: Map<_, _> =
-        servers.iter().map(|(name, snapshot)| ((*name).to_owned(), server(snapshot))).collect();
+/// One server, by its name.
+pub(crate) struct Told<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) snapshot: Snapshot,
+    /// It looks for stalls: otherwise none is not none.
+    pub(crate) is_watched: bool,
+}
+
+pub(crate) fn of(servers: &[Told<'_>]) -> Value {
+    let servers: Map<_, _> = servers.iter().map(|told| (told.name.to_owned(), server(told))).collect();
     json!({ "shape": SHAPE, "version": env!("CARGO_PKG_VERSION"), "servers": servers })
 }
 
-fn server(snapshot: &Snapshot) -> Value {
+fn server(told: &Told<'_>) -> Value {
+    let Told { snapshot, is_watched, .. } = told;
+    let watched = |value: Value| if *is_watched { value } else { Value::Null };
+    let so_far: Map<_, _> =
+        snapshot.stalls_so_far.iter().map(|(cause, told)| ((*cause).to_owned(), json!(told))).collect();
     let unready = match snapshot.readiness {
         Readiness::NotReady(why) => Some(why.label()),
         _ => None,
@@ -37,12 +48,11 @@ fn server(snapshot: &Snapshot) -> Value {
         "sources": snapshot.sources,
         "oldest_wait_seconds": snapshot.oldest_wait.map(seconds),
         "runtime_late_seconds": snapshot.runtime_late.map(seconds),
-        "runtime_delay": distribution(&snapshot.runtime_delay),
-        "poll_time": distribution(&snapshot.poll_time),
-        "stalls": snapshot.stalls.iter().map(stall).collect::<Value>(),
-        "stalls_so_far": snapshot.stalls_so_far.iter().map(|(cause, told)| ((*cause).to_owned(), json!(told)))
-            .collect::<Map<_, _>>(),
-        "lanes": snapshot.lanes.iter().map(lane).collect::<Value>(),
+        "runtime_delay": watched(distribution(&snapshot.runtime_delay)),
+        "poll_time": watched(distribution(&snapshot.poll_time)),
+        "stalls": watched(snapshot.stalls.iter().map(stall).collect()),
+        "stalls_so_far": watched(so_far.into()),
+        "lanes": snapshot.lanes.iter().map(|of| lane(of, *is_watched)).collect::<Value>(),
         "listeners": snapshot.listeners.iter().map(listener).collect::<Value>(),
         "report": report(&snapshot.report),
         "events_lost": snapshot.events_lost,
@@ -100,7 +110,8 @@ fn blame(blame: &Blame) -> Value {
             "id": connection.id,
             "peer": connection.peer.to_string(),
             "span": connection.span,
-            "span_id": connection.span_id.as_ref().map(|id| id.into_u64()),
+            // As text: a number above 2^53 is another one to most who read JSON.
+            "span_id": connection.span_id.as_ref().map(|id| id.into_u64().to_string()),
         })
     });
     json!({
@@ -124,13 +135,13 @@ fn doing(doing: &Doing) -> Value {
 
 // ---------------------------------------------------------------- counts
 
-fn lane(lane: &LaneSnapshot) -> Value {
+fn lane(lane: &LaneSnapshot, is_watched: bool) -> Value {
     json!({
         "open": lane.open,
         "waiting": lane.waiting,
         "silent": lane.silent,
         "newest_first": lane.newest_first,
-        "slow_polls": lane.slow_polls,
+        "slow_polls": is_watched.then_some(lane.slow_polls),
     })
 }
 
@@ -147,6 +158,7 @@ fn listener(listener: &ListenerSnapshot) -> Value {
         "backlog": { "requested": listener.backlog.requested, "effective": listener.backlog.effective },
         "queue": queue,
         "fenced": listener.fenced,
+        "left_standing": listener.left_standing,
         "handed_out": listener.handed_out,
         "waiting": listener.waiting,
         "open": listener.open,

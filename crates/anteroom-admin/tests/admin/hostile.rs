@@ -1,7 +1,9 @@
 //! What bad clients do to the admin listener changes nothing, for others and for the service.
 
+use std::collections::VecDeque;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use anteroom_admin::{CONNECTIONS, REQUESTS};
@@ -92,4 +94,57 @@ async fn a_thousand_who_sit_there_keep_nobody_out() {
     };
     let open = crowd.iter().filter(is_open).count();
     assert!(open <= CONNECTIONS, "{open} are still there");
+}
+
+/// They connect a thousand times a second, and stay; a probe that needs a moment for its request gets through.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_of_connects_does_not_send_a_slow_probe_away() {
+    let (server, _) = server();
+    let (_admin, to) = admin(&server);
+    let ends = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut crowd = VecDeque::new();
+            while !ends.load(Relaxed) {
+                crowd.push_back(connect(to));
+                if crowd.len() > 400 {
+                    crowd.pop_front();
+                }
+                std::thread::sleep(Duration::from_micros(900));
+            }
+        });
+        let served = (0..20).filter(|probe| {
+            let mut probe_of_a_slow_client = connect(to);
+            std::thread::sleep(Duration::from_millis(20 + 4 * probe));
+            let _sent_away = probe_of_a_slow_client.write_all(b"GET /live HTTP/1.0\r\n\r\n");
+            let mut answer = String::new();
+            let _sent_away = probe_of_a_slow_client.read_to_string(&mut answer);
+            answer.starts_with("HTTP/1.0 200 ")
+        });
+        let served = served.count();
+        ends.store(true, Relaxed);
+        assert_eq!(served, 20);
+    });
+}
+
+/// Where each has only just come, the source that has most makes room: not the one probe from elsewhere.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_burst_of_one_source_does_not_send_another_away() {
+    let (server, _) = server();
+    let (_admin, to) = admin(&server);
+    let elsewhere =
+        socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
+    elsewhere.bind(&SocketAddr::from(([127, 0, 0, 2], 0)).into()).expect("loopback is a whole net");
+    elsewhere.connect(&to.into()).expect("somebody listens");
+    let mut probe = TcpStream::from(elsewhere);
+    probe.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    let started = Instant::now();
+    let _crowd: Vec<TcpStream> = (0..2 * CONNECTIONS).map(|_| connect(to)).collect();
+    // Whoever is slower than that has not made a burst.
+    if started.elapsed() < Duration::from_millis(150) {
+        let _sent_away = probe.write_all(b"GET /live HTTP/1.0\r\n\r\n");
+        let mut answer = String::new();
+        let _sent_away = probe.read_to_string(&mut answer);
+        assert!(answer.starts_with("HTTP/1.0 200 "), "{answer:?} after {:?}", started.elapsed());
+    }
 }

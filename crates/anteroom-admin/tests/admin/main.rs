@@ -4,5 +4,6 @@
 
 mod asking;
 mod hostile;
+mod shape;
 mod stuck;
 mod telling;

@@ -33,14 +33,17 @@ async fn each_path_tells_what_it_promises() {
     let (code, body) = get(to, "/metrics");
     assert_eq!(code, 200);
     for line in [
-        "anteroom_accepted_total{listener=\"public\"} 1",
-        "anteroom_ready 1",
+        "anteroom_accepted_total{server=\"server\",listener=\"public\"} 1",
+        "anteroom_ready{server=\"server\"} 1",
         "# TYPE anteroom_poll_seconds histogram",
     ] {
         assert!(body.contains(line), "{line} is not in {body}");
     }
     let (_, again) = get(to, "/metrics");
-    assert!(again.contains("anteroom_accepted_total{listener=\"public\"} 1"), "a count is not told twice");
+    assert!(
+        again.contains("anteroom_accepted_total{server=\"server\",listener=\"public\"} 1"),
+        "a count is not told twice"
+    );
 }
 
 #[tokio::test]
@@ -60,10 +63,41 @@ async fn who_is_not_ready_says_why_and_who_has_stopped_too() {
     assert_eq!(get(to, "/live").0, 200);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn servers_whose_listeners_are_called_the_same_have_metrics_of_their_own() {
+    let ((first, at), (second, _)) = (server(), server());
+    let admin = Admin::builder().named("outer", &first.handle()).named("inner", &second.handle());
+    let admin = admin.bind("127.0.0.1:0").expect("it starts");
+    let to = admin.local_addr().tcp().expect("TCP");
+    let _open = crate::asking::connect(at);
+    second.handle().pause();
+    let started = std::time::Instant::now();
+    loop {
+        let page = get(to, "/metrics").1;
+        let told = [
+            "anteroom_accepted_total{server=\"outer\",listener=\"public\"} 1",
+            "anteroom_accepted_total{server=\"inner\",listener=\"public\"} 0",
+            "anteroom_open_connections{server=\"outer\",listener=\"public\"} 1",
+            "anteroom_open_connections{server=\"inner\",listener=\"public\"} 0",
+            "anteroom_ready{server=\"outer\"} 1",
+            "anteroom_ready{server=\"inner\"} 0",
+        ]
+        .into_iter()
+        .all(|line| page.lines().any(|told| told == line));
+        if told {
+            assert_eq!(page.matches("# TYPE anteroom_ready gauge").count(), 1);
+            break;
+        }
+        assert!(started.elapsed() < crate::asking::PATIENCE, "{page}");
+    }
+}
+
 #[tokio::test]
 async fn only_those_who_read_are_answered() {
     let (server, _) = server();
     let (_admin, to) = admin(&server);
+    let live = raw(to, b"GET /live HTTP/1.0\r\n\r\n").to_lowercase();
+    assert!(live.contains("x-content-type-options: nosniff"), "{live}");
     let head = raw(to, b"HEAD /ready HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     assert_eq!(parts(&head), (200, String::new()));
     let post = raw(to, b"POST /status HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
@@ -86,6 +120,17 @@ async fn a_page_whose_name_resolves_to_loopback_is_told_nothing() {
         ("127.0.0.1:9090", 200),
         ("[::1]:9090", 200),
         ("[::1]", 200),
+        ("", 200),
+        ("[::1].evil", 421),
+        ("[::1]evil:80", 421),
+        ("[::1", 421),
+        ("[::1]:x", 421),
+        ("evil@127.0.0.1", 421),
+        ("localhost:80@evil.example", 421),
+        ("127.0.0.1:evil", 421),
+        (":80", 421),
+        ("127.0.0.1\r\nHost: evil.example", 421),
+        ("127.0.0.1\r\nHost: 127.0.0.1", 421),
     ] {
         let request = format!("GET /live HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
         assert_eq!(status(&raw(to, request.as_bytes())), code, "{host}");
@@ -142,6 +187,18 @@ async fn a_unix_socket_is_for_its_user_alone_and_goes_with_its_owner() {
     drop(admin);
     assert!(!path.exists(), "it leaves no file behind");
     std::fs::remove_dir(&folder).expect("the folder is empty");
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_name_without_a_file_is_for_nobody_unasked() {
+    let (server, _) = server();
+    let name = format!("unix:@anteroom-admin-{}", std::process::id());
+    let refused = Admin::serve(&server.handle(), name.as_str()).expect_err("everybody may connect to it");
+    assert!(matches!(refused, AdminError::Unprotected { .. }), "{refused}");
+    assert!(refused.to_string().contains("beyond_loopback()"), "{refused}");
+    let open = Admin::builder().server(&server.handle()).beyond_loopback().bind(name.as_str());
+    assert!(open.is_ok());
 }
 
 #[test]
