@@ -1,12 +1,12 @@
-//! What it costs to let one connection in, hand it out and take its place back, with few and with many
-//! waiting: `cargo bench -p anteroom-benches --bench admission`.
+//! What it costs to let one connection in, hand it out and take its place back, to refuse one, and to look at the
+//! clock, with few and with many waiting: `cargo bench -p anteroom-benches --bench admission`.
 //!
 //! Owns: the room in virtual time, with as many waiting all the time.
 //! Never: sockets; those cost a thousand times as much.
 
 use anteroom::{
     Config, Order,
-    simulate::{Peer, Place, Room, Taken, Visitor},
+    simulate::{Peer, Place, Room, Taken, Tended, Visitor},
 };
 use criterion::{BenchmarkId, Criterion};
 use std::{
@@ -31,11 +31,16 @@ struct Turnstile {
 }
 
 impl Turnstile {
+    /// Nobody becomes too old, and there is room for everybody.
     fn new(order: Order, waiting: u32) -> Self {
+        Self::within(order, waiting, Duration::from_secs(1_000_000), 1_000_000)
+    }
+
+    fn within(order: Order, waiting: u32, max_wait: Duration, max_waiting: usize) -> Self {
         let mut config = Config::default();
         config.max_connections = Some(1);
-        config.max_waiting = 1_000_000;
-        config.max_wait = Duration::from_secs(1_000_000);
+        config.max_waiting = max_waiting;
+        config.max_wait = max_wait;
         config.order = order;
         #[expect(clippy::expect_used, reason = "the settings are the benchmark's own")]
         let room = Room::new(&config, 1, 0).expect("they can be meant");
@@ -83,8 +88,44 @@ fn admission(criterion: &mut Criterion) {
     }
 }
 
+/// The acceptor's look at the clock when nothing is due, and when one has become too old for each that comes.
+fn ticks(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("tick");
+    for waiting in WAITING {
+        let mut turnstile = Turnstile::new(Order::Fifo, waiting);
+        turnstile.now += Duration::from_secs(1);
+        while turnstile.room.tend(turnstile.now).is_some() {}
+        group.bench_function(BenchmarkId::new("nothing is due", waiting), |bencher| {
+            bencher.iter(|| {
+                turnstile.now += STEP;
+                black_box((turnstile.room.next_due(), turnstile.room.tend(turnstile.now)))
+            });
+        });
+        let mut turnstile = Turnstile::within(Order::Fifo, waiting, STEP * waiting, 1_000_000);
+        group.bench_function(BenchmarkId::new("one comes and one is too old", waiting), |bencher| {
+            bencher.iter(|| {
+                turnstile.arrive();
+                let mut tended = turnstile.room.tend(turnstile.now);
+                while !matches!(tended, None | Some(Tended::Refused { .. })) {
+                    tended = turnstile.room.tend(turnstile.now);
+                }
+                black_box(turnstile.room.next_due())
+            });
+        });
+        let mut turnstile = Turnstile::within(Order::Fifo, waiting, STEP * 1_000_000_000, waiting as usize);
+        group.bench_function(BenchmarkId::new("one comes and one has to go", waiting), |bencher| {
+            bencher.iter(|| turnstile.arrive());
+        });
+        // The shares of the sources keep a few places free.
+        let waits = turnstile.room.counts().waiting;
+        assert!(waits + waits / 10 + 1 >= waiting as usize, "it is full: {waits}");
+    }
+    group.finish();
+}
+
 fn main() {
     let mut criterion = Criterion::default().configure_from_args();
     admission(&mut criterion);
+    ticks(&mut criterion);
     criterion.final_summary();
 }

@@ -4,105 +4,169 @@
 //! Never: a judgement that the figures of this run do not carry.
 
 use crate::{
-    args::Bench,
-    figures::{CLOSED, COMPARED, Figure, Figures, OPEN, OTHERS},
-    running::per_traced,
+    args::{Bench, Load},
+    counted::Counted,
+    figures::{CLOSED, COMPARED, Figure, Figures, OPEN, OTHERS, Shown},
+    plots,
+    protections::{self, Row},
 };
 use anteroom_load::{
-    measure::{Machine, Syscalls},
+    measure::Machine,
     peer::{Peer, Protocol},
     stats::Spread,
 };
 use std::fmt::Write;
 
-/// The calls of the most frequent that are shown.
-const CALLS_SHOWN: usize = 8;
+/// What it is made of.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Contents<'a> {
+    pub(crate) machine: &'a Machine,
+    pub(crate) bench: &'a Bench,
+    pub(crate) figures: &'a Figures,
+    pub(crate) counted: &'a [(Peer, Counted)],
+    pub(crate) protections: &'a [Row],
+}
 
 /// The whole document.
-pub(crate) fn write(
-    machine: &Machine,
-    bench: &Bench,
-    figures: &Figures,
-    syscalls: &[(Peer, Syscalls)],
-) -> String {
+pub(crate) fn write(contents: &Contents<'_>) -> String {
+    let Contents { machine, bench, figures, .. } = contents;
     let mut text = head(machine, bench);
-    text += &quietness(bench, figures);
-    for protocol in [Protocol::Raw, Protocol::Http] {
-        let peers: Vec<_> = figures.peers().filter(|peer| peer.protocol() == protocol).collect();
-        if peers.is_empty() {
-            continue;
+    text += &quietness(&bench.load, figures);
+    for protocol in Protocol::ALL {
+        if !figures.of_protocol(protocol).is_empty() {
+            text += &section(protocol, &bench.load, figures);
         }
-        let title = match protocol {
-            Protocol::Raw => "Raw TCP: one byte there, one byte back, reset",
-            Protocol::Http => "HTTP/1.1: one request, a two-byte body, reset",
-        };
-        text += &format!("\n## {title}\n\n");
-        for peer in &peers {
-            text += &format!("- **{peer}**: {}\n", peer.description());
-        }
-        text += &format!("\nRatio to {}, round by round; below 1.00 is less.\n\n", protocol.baseline());
-        let others: Vec<_> = peers.iter().copied().filter(|peer| *peer != protocol.baseline()).collect();
-        text += &table(&others, COMPARED, |peer, figure| figures.ratio(peer, figure));
-        text += &format!("\nClosed loop, {} connections at a time.\n\n", bench.connections);
-        text += &table(&peers, CLOSED, |peer, figure| figures.spread(peer, figure));
-        text += &format!("\nOpen loop, {} connections per second.\n\n", bench.rate);
-        text += &table(&peers, OPEN, |peer, figure| figures.spread(peer, figure));
     }
     text += &failures(figures);
-    text += &calls(syscalls);
+    text += &counts(contents.counted);
+    text += &shares(contents.protections);
     text + NOTES
 }
 
-fn quietness(bench: &Bench, figures: &Figures) -> String {
-    let Some(others) = figures.spread_of_all(OTHERS) else { return String::new() };
+/// What servers are measured under, in a sentence or two.
+pub(crate) fn describe(load: &Load) -> String {
+    let rate = load.load.map_or_else(
+        || format!("{} connections per second", load.rate),
+        |share| {
+            format!("{share} of each server's own peak, which was looked for with many connections at a time")
+        },
+    );
+    let workers =
+        load.workers.map_or_else(String::new, |workers| format!(" Servers have {workers} workers."));
+    let pinned = if load.pin { " Server and load have a core each." } else { "" };
     format!(
-        "\nBeside server and client, other things kept {others:.*} cores busy (median of the rounds). {} \
-         slices were taken again because that was more than {}.\n",
-        OTHERS.digits,
-        figures.repeats(),
-        bench.others_below,
+        "Closed loop: {} connections at a time. Open loop: {rate}. Each in {} slices of {:.1} s.{workers}{pinned}",
+        load.connections,
+        load.slices,
+        load.slice().as_secs_f64(),
     )
 }
 
 fn head(machine: &Machine, bench: &Bench) -> String {
+    let load = &bench.load;
+    let mut options =
+        format!("--rounds {} --seconds {} --slices {}", bench.rounds, load.seconds, load.slices);
+    // Writing to a string does not fail.
+    let _ = write!(options, " --connections {}", load.connections);
+    let _ = match load.load {
+        Some(share) => write!(options, " --load {share}"),
+        None => write!(options, " --rate {}", load.rate),
+    };
+    if let Some(workers) = load.workers {
+        let _ = write!(options, " --workers {workers}");
+    }
+    options += if load.pin { " --pin" } else { "" };
     format!(
         "# Benchmarks\n\n\
          Written by the command; do not edit.\n\n\
-         ```sh\ncargo run --release -p anteroom-benches -- --rounds {} --seconds {} --connections {} --rate {}\n```\n\n\
+         ```sh\ncargo run --release -p anteroom-benches -- {options}\n```\n\n\
          Machine: {machine}; client and server share its cores.\n\n\
-         Every server is a process of its own, started anew for each of {} rounds. In a round the servers take \
-         turns, {} times {:.1} s of each load, and another one comes first each time. A figure is the median of the \
-         rounds, with the least and the greatest behind it.\n",
+         Every server is a process of its own, started anew for each of {} rounds. In a round the servers take turns, \
+         slice by slice, there and back; another one comes first in every second round. {}\n\n\
+         A figure is the median of the rounds. Behind it stands, in round brackets, the least and the greatest; or, in \
+         square ones, the interval in which the median lies with a probability of 95 % (order statistics: no \
+         distribution is taken for granted).\n",
         bench.rounds,
-        bench.seconds,
-        bench.connections,
-        bench.rate,
-        bench.rounds,
-        bench.slices,
-        bench.slice().as_secs_f64(),
+        describe(load),
     )
 }
 
-fn table(peers: &[Peer], columns: &[Figure], read: impl Fn(Peer, Figure) -> Option<Spread>) -> String {
+fn quietness(load: &Load, figures: &Figures) -> String {
+    let Some(others) = figures.spread_of_all(OTHERS) else { return String::new() };
+    format!(
+        "\nBeside server and client, other things kept {others:.*} cores busy. {} slices were taken again because that \
+         was more than {}.\n",
+        OTHERS.digits,
+        figures.repeats(),
+        load.others_below,
+    )
+}
+
+/// One protocol.
+fn section(protocol: Protocol, load: &Load, figures: &Figures) -> String {
+    let title = match protocol {
+        Protocol::Raw => "Raw TCP: one byte there, one byte back, reset",
+        Protocol::Http => "HTTP/1.1: one request, a two-byte body, reset",
+    };
+    let mut text = format!("\n## {title}\n\n");
+    let (peers, base) = (figures.of_protocol(protocol), protocol.baseline());
+    for peer in &peers {
+        let _ = writeln!(text, "- **{peer}**: {}", peer.description());
+    }
+    for name in plots::names(protocol) {
+        let _ = write!(
+            text,
+            "\n![Each server's median and interval; the tables below have the numbers]({name})\n"
+        );
+    }
+    let _ = write!(text, "\nEach server to {base}, round by round; below 1.00 is less.\n\n");
+    let others = |than: Peer| peers.iter().copied().filter(move |peer| *peer != than).collect::<Vec<_>>();
+    let named = |peer: Peer| peer.to_string();
+    text += &table(&others(base), COMPARED, named, |peer, figure| figures.ratio(peer, base, figure));
+    for subject in protocol.subjects().iter().copied().filter(|subject| peers.contains(subject)) {
+        let _ = write!(text, "\n{subject} to each of the others.\n\n");
+        let title = |other: Peer| format!("{subject} / {other}");
+        text +=
+            &table(&others(subject), COMPARED, title, |other, figure| figures.ratio(subject, other, figure));
+    }
+    let _ = write!(text, "\nClosed loop, {} connections at a time.\n\n", load.connections);
+    text += &table(&peers, CLOSED, named, |peer, figure| figures.spread(peer, figure));
+    text += "\nOpen loop.\n\n";
+    text + &table(&peers, OPEN, named, |peer, figure| figures.spread(peer, figure))
+}
+
+/// A row for each server.
+pub(crate) fn table(
+    peers: &[Peer],
+    columns: &[Figure],
+    title: impl Fn(Peer) -> String,
+    read: impl Fn(Peer, Figure) -> Option<Spread>,
+) -> String {
     let mut text = String::from("| server |");
     for figure in columns {
-        // Writing to a string does not fail.
         let _ = write!(text, " {} |", figure.title);
     }
     text += "\n|---|";
     text += &"---:|".repeat(columns.len());
     text += "\n";
     for peer in peers {
-        let _ = write!(text, "| {peer} |");
+        let _ = write!(text, "| {} |", title(*peer));
         for figure in columns {
-            let _ = match read(*peer, *figure) {
-                Some(spread) => write!(text, " {spread:.*} |", figure.digits),
-                None => write!(text, " |"),
-            };
+            let cell = read(*peer, *figure).map_or_else(String::new, |spread| cell(&spread, *figure));
+            let _ = write!(text, " {cell} |");
         }
         text += "\n";
     }
     text
+}
+
+fn cell(spread: &Spread, Figure { digits, shown, .. }: Figure) -> String {
+    match spread.interval {
+        Some(interval) if shown == Shown::Interval => {
+            format!("{:.digits$} {interval:.digits$}", spread.median)
+        }
+        _ => format!("{spread:.digits$}"),
+    }
 }
 
 fn failures(figures: &Figures) -> String {
@@ -118,27 +182,42 @@ fn failures(figures: &Figures) -> String {
     }
 }
 
-fn calls(syscalls: &[(Peer, Syscalls)]) -> String {
-    if syscalls.is_empty() {
+fn counts(counted: &[(Peer, Counted)]) -> String {
+    if counted.is_empty() {
         return String::new();
     }
     let mut text = String::from(
-        "\n## System calls per connection\n\n\
-         Counted by `strace -f -c` in a closed loop of its own, after the timed rounds. A traced server is slow, \
-         so it sleeps less and takes more at a time than an untraced one: the counts are a lower bound for \
-         whatever waits or wakes.\n\n\
-         | server | all | the most frequent |\n|---|---:|---|\n",
+        "\n## Instructions and system calls per connection\n\n\
+         Counted in closed loops of their own, after the timed rounds: user instructions by `valgrind --tool=callgrind` \
+         (the difference of two runs of different lengths), system calls by `strace -f -c`; of three counts the middle \
+         one. A server that is watched so is slow, so it sleeps less and takes more at a time than another: the counts \
+         are a lower bound for whatever waits or wakes. The kernel's instructions are not counted; they are most of a connection.\n\n\
+         | server | user instructions | system calls | the most frequent |\n|---|---:|---:|---|\n",
     );
-    for (peer, syscalls) in syscalls {
-        let most: Vec<_> = syscalls
-            .by_count()
-            .into_iter()
-            .take(CALLS_SHOWN)
-            .map(|(name, count)| format!("{name} {}", per_traced(count)))
-            .collect();
-        let _ = writeln!(text, "| {peer} | {} | {} |", per_traced(syscalls.total()), most.join(", "));
+    for (peer, counted) in counted {
+        let instructions = or_not_counted(counted.instructions, 0);
+        let (syscalls, most) = (or_not_counted(counted.syscalls(), 2), counted.most_frequent());
+        let _ = writeln!(text, "| {peer} | {instructions} | {syscalls} | {most} |");
     }
     text
+}
+
+fn or_not_counted(number: Option<f64>, digits: usize) -> String {
+    number.map_or_else(|| "not counted".into(), |number| format!("{number:.digits$}"))
+}
+
+fn shares(protections: &[Row]) -> String {
+    if protections.is_empty() {
+        return String::new();
+    }
+    format!(
+        "\n## What each protection costs\n\n\
+         `anteroom` with its settings switched one at a time, counted as above, per connection; this table alone: \
+         `cargo run --release -p anteroom-benches -- protections`. The second row differs from the first by noise alone; a \
+         share of no more than a few times that is none. System calls differ by themselves with how often a thread \
+         finds nothing to do and sleeps.\n\n{}",
+        protections::table(protections),
+    )
 }
 
 const NOTES: &str = "
@@ -151,35 +230,55 @@ const NOTES: &str = "
   the real start, is in that latency; its p99 stands in the table so that it can be told from the server's.
 - **The closed loop's rate** is what client and server manage together on the same cores: it says as much about
   what the server leaves for the client as about its speed. CPU per connection is the figure to compare.
+- **The bare loop** is what the kernel's part and four system calls cost on one core, with a handler that never
+  waits. It is a measure and not a server: one slow handler stops it.
+- **Workers**: a server has as many as it gives itself on this machine. With `--pin` all of them share one core.
+- **Coordinated omission**: the open loop starts every client at its time, whether or not the ones before have
+  been answered, on a schedule that is computed from the beginning and never shifted.
 - **Loopback hides** the network card, its interrupts and its queues. It also moves costs: the kernel handles a
   segment in the context of who sent it, so the handshake (SYN, the queueing of the connection) is charged to the
   client, and the client's reception of the answer is charged to the server. Both are the same for all servers.
 - **Noise**: the cores are shared with the client and with whatever else the machine does, and a virtual
   machine's host is not seen at all. Ratios are taken within a round, because what disturbs a round disturbs all
-  servers of it; a ratio whose spread contains 1.00 is not a difference. p99.9 of a round rests on few
-  connections and moves by itself.
+  servers of it; a ratio whose interval contains 1.00 is not a difference. p99.9 of a round rests on few
+  connections and moves by itself. Of twenty intervals of 95 % one may well miss: a table has more than that.
 - **Not covered**: more cores than the machine has, long connections, TLS, other kernels.
 ";
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::figures::tests::measured;
+    use crate::figures::tests::{base, measured, other};
 
     #[test]
     fn a_table_has_one_row_per_server_and_as_many_cells_as_columns() {
-        let mut figures = Figures::new(&[Peer::Tokio, Peer::TokioCurrent]);
+        let mut figures = Figures::new(&[base(), other()]);
         for cost in [20.0, 22.0, 21.0] {
-            figures.add(Peer::Tokio, measured(cost, 100));
-            figures.add(Peer::TokioCurrent, measured(cost / 2.0, 90));
+            figures.add(base(), measured(cost, 100));
+            figures.add(other(), measured(cost / 2.0, 90));
         }
-        let peers = [Peer::Tokio, Peer::TokioCurrent];
-        let text = table(&peers, CLOSED, |peer, figure| figures.spread(peer, figure));
+        let peers = [base(), other()];
+        let named = |peer: Peer| peer.to_string();
+        let text = table(&peers, CLOSED, named, |peer, figure| figures.spread(peer, figure));
         let lines: Vec<_> = text.lines().collect();
         assert_eq!(lines.len(), 4);
         let cells = |line: &str| line.matches('|').count();
         assert!(lines.iter().all(|line| cells(line) == CLOSED.len() + 2), "{text}");
         assert!(lines[2].contains("| 21.0 (20.0..22.0) |"), "{text}");
-        assert!(failures(&figures).contains("tokio 3, tokio-current 3"));
+        assert!(failures(&figures).contains("bare 3, anteroom 3"));
+    }
+
+    #[test]
+    fn a_ratio_has_its_interval_and_with_few_rounds_its_spread() {
+        let spread = Spread::of([1.0, 1.1, 1.2, 1.3, 1.4, 1.5]).unwrap();
+        assert_eq!(cell(&spread, COMPARED[0]), "1.25 [1.00, 1.50]");
+        let few = Spread::of([1.0, 1.2, 1.4]).unwrap();
+        assert_eq!(cell(&few, COMPARED[0]), "1.20 (1.00..1.40)");
+    }
+
+    #[test]
+    fn what_was_not_counted_is_said_in_words() {
+        assert_eq!(or_not_counted(None, 2), "not counted");
+        assert_eq!(counts(&[]), "");
     }
 }

@@ -4,7 +4,10 @@
 //! Never: formatting for a reader; the document does that.
 
 use crate::round::Measured;
-use anteroom_load::{peer::Peer, stats::Spread};
+use anteroom_load::{
+    peer::{Peer, Protocol},
+    stats::Spread,
+};
 use std::time::Duration;
 
 /// A column.
@@ -12,60 +15,70 @@ use std::time::Duration;
 pub(crate) struct Figure {
     pub(crate) title: &'static str,
     pub(crate) digits: usize,
+    pub(crate) shown: Shown,
     pub(crate) read: fn(&Measured) -> f64,
+}
+
+/// What stands beside a median.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Shown {
+    /// The least and the greatest.
+    Spread,
+    /// The interval of 95 %.
+    Interval,
+}
+
+impl Figure {
+    const fn spread(title: &'static str, digits: usize, read: fn(&Measured) -> f64) -> Self {
+        Self { title, digits, shown: Shown::Spread, read }
+    }
+
+    const fn interval(title: &'static str, digits: usize, read: fn(&Measured) -> f64) -> Self {
+        Self { title, digits, shown: Shown::Interval, read }
+    }
 }
 
 /// Of the closed loop.
 pub(crate) const CLOSED: &[Figure] = &[
-    Figure { title: "connections/s", digits: 0, read: |measured| measured.closed.per_second },
-    Figure {
-        title: "server CPU, µs per connection",
-        digits: 1,
-        read: |measured| measured.closed.server_micros,
-    },
-    Figure {
-        title: "client CPU, µs per connection",
-        digits: 1,
-        read: |measured| measured.closed.client_micros,
-    },
-    Figure {
-        title: "server context switches per connection",
-        digits: 2,
-        read: |measured| measured.closed.switches,
-    },
+    Figure::spread("connections/s", 0, |measured| measured.closed.per_second),
+    Figure::spread("server CPU, µs per connection", 1, |measured| measured.closed.server_micros),
+    Figure::spread("client CPU, µs per connection", 1, |measured| measured.closed.client_micros),
+    Figure::spread("server context switches per connection", 2, |measured| measured.closed.switches),
 ];
 
 /// Of the open loop.
 pub(crate) const OPEN: &[Figure] = &[
-    Figure { title: "answered/s", digits: 0, read: |measured| measured.open.per_second },
-    Figure {
-        title: "server CPU, µs per connection",
-        digits: 1,
-        read: |measured| measured.open.server_micros,
-    },
-    Figure {
-        title: "server context switches per connection",
-        digits: 2,
-        read: |measured| measured.open.switches,
-    },
-    Figure { title: "p50, µs", digits: 0, read: |measured| micros(measured.open.p50) },
-    Figure { title: "p99, µs", digits: 0, read: |measured| micros(measured.open.p99) },
-    Figure { title: "p99.9, µs", digits: 0, read: |measured| micros(measured.open.p999) },
-    Figure { title: "client's own lag p99, µs", digits: 0, read: |measured| micros(measured.open.lag_p99) },
+    Figure::spread("answered/s", 0, |measured| measured.open.per_second),
+    Figure::spread("server CPU, µs per connection", 1, |measured| measured.open.server_micros),
+    Figure::spread("server context switches per connection", 2, |measured| measured.open.switches),
+    P50,
+    P99,
+    P999,
+    Figure::interval("client's own lag p99, µs", 0, |measured| micros(measured.open.lag_p99)),
 ];
+
+/// Latencies of the open loop.
+pub(crate) const P50: Figure = Figure::interval("p50, µs", 0, |measured| micros(measured.open.p50));
+pub(crate) const P99: Figure = Figure::interval("p99, µs", 0, |measured| micros(measured.open.p99));
+pub(crate) const P999: Figure = Figure::interval("p99.9, µs", 0, |measured| micros(measured.open.p999));
 
 /// How quiet the machine was.
-pub(crate) const OTHERS: Figure = Figure { title: "", digits: 2, read: |measured| measured.others };
+pub(crate) const OTHERS: Figure = Figure::spread("", 2, |measured| measured.others);
 
-/// Those that are compared, as ratios to the baseline.
+/// Those that are compared, as ratios.
 pub(crate) const COMPARED: &[Figure] = &[
-    Figure { title: "connections/s", digits: 2, read: |measured| measured.closed.per_second },
-    Figure { title: "CPU, closed loop", digits: 2, read: |measured| measured.closed.server_micros },
-    Figure { title: "CPU, open loop", digits: 2, read: |measured| measured.open.server_micros },
-    Figure { title: "p50", digits: 2, read: |measured| micros(measured.open.p50) },
-    Figure { title: "p99", digits: 2, read: |measured| micros(measured.open.p99) },
-    Figure { title: "p99.9", digits: 2, read: |measured| micros(measured.open.p999) },
+    Figure::interval("connections/s", 2, |measured| measured.closed.per_second),
+    CPU_CLOSED,
+    CPU_OPEN,
+    Figure::interval("p50", 2, P50.read),
+    Figure::interval("p99", 2, P99.read),
+    Figure::interval("p99.9", 2, P999.read),
 ];
+
+pub(crate) const CPU_CLOSED: Figure =
+    Figure::interval("CPU, closed loop", 3, |measured| measured.closed.server_micros);
+pub(crate) const CPU_OPEN: Figure =
+    Figure::interval("CPU, open loop", 3, |measured| measured.open.server_micros);
 
 fn micros(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e6
@@ -92,15 +105,19 @@ impl Figures {
         self.rounds.iter().map(|(peer, _)| *peer)
     }
 
+    /// The servers that speak this.
+    pub(crate) fn of_protocol(&self, protocol: Protocol) -> Vec<Peer> {
+        self.peers().filter(|peer| peer.protocol() == protocol).collect()
+    }
+
     /// The median over the rounds.
     pub(crate) fn spread(&self, peer: Peer, figure: Figure) -> Option<Spread> {
         Spread::of(self.values(peer, figure))
     }
 
-    /// The median of the ratios to the baseline of the same protocol, round by round.
-    pub(crate) fn ratio(&self, peer: Peer, figure: Figure) -> Option<Spread> {
-        let base = self.values(peer.protocol().baseline(), figure);
-        Spread::of_ratios(&self.values(peer, figure), &base)
+    /// The median of the ratios to another server, round by round.
+    pub(crate) fn ratio(&self, peer: Peer, to: Peer, figure: Figure) -> Option<Spread> {
+        Spread::of_ratios(&self.values(peer, figure), &self.values(to, figure))
     }
 
     /// The median over all rounds of all servers.
@@ -132,6 +149,14 @@ pub(crate) mod tests {
     use super::*;
     use crate::round::{Closed, Open};
 
+    pub(crate) fn base() -> Peer {
+        Protocol::Raw.baseline()
+    }
+
+    pub(crate) fn other() -> Peer {
+        Protocol::Raw.subjects()[0]
+    }
+
     pub(crate) fn measured(cost: f64, p99: u64) -> Measured {
         let at = Duration::from_micros;
         Measured {
@@ -158,21 +183,20 @@ pub(crate) mod tests {
 
     #[test]
     fn a_ratio_compares_rounds_and_not_medians() {
-        let mut figures = Figures::new(&[Peer::Tokio, Peer::TokioCurrent]);
-        for (base, other) in [(10.0, 5.0), (30.0, 15.0), (20.0, 10.0)] {
-            figures.add(Peer::Tokio, measured(base, 100));
-            figures.add(Peer::TokioCurrent, measured(other, 50));
+        let mut figures = Figures::new(&[base(), other()]);
+        for (one, two) in [(10.0, 5.0), (30.0, 15.0), (20.0, 10.0)] {
+            figures.add(base(), measured(one, 100));
+            figures.add(other(), measured(two, 50));
         }
-        let cpu = COMPARED.iter().find(|figure| figure.title == "CPU, closed loop").copied().unwrap();
-        let ratio = figures.ratio(Peer::TokioCurrent, cpu).unwrap();
+        let ratio = figures.ratio(other(), base(), CPU_CLOSED).unwrap();
         assert_eq!((ratio.least, ratio.median, ratio.greatest), (0.5, 0.5, 0.5));
-        assert_eq!(figures.failed(Peer::Tokio), 3);
+        assert_eq!(figures.failed(base()), 3);
     }
 
     #[test]
     fn a_server_that_was_not_measured_has_no_figures() {
-        let figures = Figures::new(&[Peer::Tokio]);
-        assert_eq!(figures.spread(Peer::Tokio, CLOSED[0]), None);
-        assert_eq!(figures.ratio(Peer::Axum, CLOSED[0]), None);
+        let figures = Figures::new(&[base()]);
+        assert_eq!(figures.spread(base(), CLOSED[0]), None);
+        assert_eq!(figures.ratio("axum".parse().unwrap(), base(), CLOSED[0]), None);
     }
 }

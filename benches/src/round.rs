@@ -3,7 +3,13 @@
 //! Owns: the order in a round, and the sums of the slices.
 //! Never: two servers under load at a time. The others are there, and idle.
 
-use crate::{args::Bench, in_turn, running::Running};
+use crate::{
+    args::Load,
+    figures::Figures,
+    in_turn,
+    running::{Entrant, Running},
+    say,
+};
 use anteroom_load::{
     client::{ClosedRun, Latencies, OpenRun},
     measure::Usage,
@@ -11,18 +17,31 @@ use anteroom_load::{
 };
 use std::{fmt, io, time::Duration};
 
+/// So many rounds, told as they end.
+pub(crate) fn measure_all(peers: &[Peer], rounds: u16, load: &Load) -> io::Result<Figures> {
+    let mut figures = Figures::new(peers);
+    let entrants = peers.iter().map(|peer| Entrant::new(*peer, load)).collect::<io::Result<Vec<_>>>()?;
+    for round in 0..rounds {
+        for (peer, measured) in measure(&in_turn(&entrants, round.into()), load)? {
+            say(&format!("round {} of {rounds}: {peer:18}  {measured}\n", round + 1))?;
+            figures.add(peer, measured);
+        }
+    }
+    Ok(figures)
+}
+
 /// Fresh processes, so that no server profits from an earlier round. Slices are short against what disturbs a
 /// machine, so that a disturbance meets all servers alike.
-pub(crate) fn measure(peers: &[Peer], bench: &Bench) -> io::Result<Vec<(Peer, Measured)>> {
+fn measure(entrants: &[Entrant], load: &Load) -> io::Result<Vec<(Peer, Measured)>> {
     let mut all = Vec::new();
-    for peer in peers {
-        all.push((Running::start(*peer, bench)?, Sums::new()?));
+    for entrant in entrants {
+        all.push((Running::start(*entrant, load, &[])?, Sums::new()?));
     }
-    for slice in 0..bench.slices {
+    for slice in 0..load.slices {
         let order: Vec<usize> = (0..all.len()).collect();
         for index in in_turn(&order, usize::try_from(slice).unwrap_or(0)) {
             if let Some((running, sums)) = all.get_mut(index) {
-                undisturbed(running, sums, bench)?;
+                undisturbed(running, sums, load)?;
             }
         }
     }
@@ -30,11 +49,11 @@ pub(crate) fn measure(peers: &[Peer], bench: &Bench) -> io::Result<Vec<(Peer, Me
 }
 
 /// Whether a slice was disturbed is decided by what else ran, never by its own figures.
-fn undisturbed(running: &mut Running, sums: &mut Sums, bench: &Bench) -> io::Result<()> {
+fn undisturbed(running: &mut Running, sums: &mut Sums, load: &Load) -> io::Result<()> {
     let mut repeats = 0;
     loop {
-        let slice = running.slice(bench)?;
-        if slice.others_on() <= bench.others_below || repeats >= bench.repeats {
+        let slice = running.slice(load)?;
+        if slice.others_on() <= load.others_below || repeats >= load.repeats {
             return sums.add(&slice);
         }
         repeats += 1;
