@@ -158,6 +158,8 @@ fn with_every_worker_blocked_the_queue_is_emptied_and_everybody_is_served_afterw
     assert_eq!(seen.drops, 0, "{seen:?}");
     assert!(seen.longest_look <= SAMPLE_AGE, "{seen:?}");
 
+    let left_standing = handle.snapshot().listeners[0].left_standing;
+    assert!(left_standing >= u64::from(CLIENTS), "nobody else could accept: {left_standing}");
     let wait = handle.snapshot().listeners[0].kernel_wait;
     assert_eq!(wait.count, u64::from(CLIENTS) + WORKERS as u64, "{wait:?}");
     assert!(wait.p99 <= KERNEL_WAIT + seen.kept_from_running, "{wait:?} {seen:?}");

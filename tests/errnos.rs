@@ -240,6 +240,8 @@ fn aborted_connections_without_a_break_cost_less_than_a_twentieth_of_a_core() {
     greeted(address);
     let accept = threads_named("self", "anteroom-accept");
     let [thread] = accept[..] else { panic!("one acceptor runs: {accept:?}") };
+    // So long that both are told of the next one, whoever takes and the acceptor.
+    std::thread::sleep(Duration::from_millis(400));
     broken.store(true, Ordering::Relaxed);
     let waiting = TcpStream::connect(address).expect("it listens");
     let before = thread_cpu("self", thread);

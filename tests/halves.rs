@@ -77,3 +77,20 @@ async fn whoever_keeps_one_is_cut_at_the_deadline() {
     assert_eq!((report.accepted, report.served.total()), (1, 1), "{report}");
     drop((server, read));
 }
+
+/// More than the kernel takes in one call.
+#[tokio::test]
+async fn thousands_of_parts_are_written_as_they_are() {
+    let (_server, _handle, mut taken, mut client) = give_away();
+    let (_read, mut write) = ends("it is taken", taken.recv()).await.expect("one connection");
+    let parts: Vec<[u8; 1]> = (0..3_000).map(|number: u32| [number.to_le_bytes()[0]]).collect();
+    let mut slices: Vec<_> = parts.iter().map(|part| io::IoSlice::new(part)).collect();
+    let mut left = &mut slices[..];
+    while !left.is_empty() {
+        let written = ends("they are written", write.write_vectored(left)).await.expect("it is open");
+        io::IoSlice::advance_slices(&mut left, written);
+    }
+    let mut read = vec![0; parts.len()];
+    client.read_exact(&mut read).expect("all of them");
+    assert_eq!(read, parts.concat());
+}

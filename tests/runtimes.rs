@@ -112,3 +112,21 @@ fn accepting_on_a_runtime_without_io_is_an_error_and_loses_nobody() {
     let report = runtime.block_on(ends("it stops", stopped)).expect("a drain is no error");
     assert_eq!((report.accepted, report.served.done), (1, 1), "{report}");
 }
+
+/// Its connections are let in by whoever polls it, wherever that is.
+#[test]
+fn an_incoming_that_goes_on_in_another_runtime_accepts_for_itself_there() {
+    let (listener, address) = listen();
+    let mut incoming = Incoming::builder().listen(listener).start().expect("it starts");
+    let handle = incoming.handle();
+    let clients = 20;
+    for runtime in [whole(), whole()] {
+        for _ in 0..clients {
+            let client = connect(&address);
+            let taken = runtime.block_on(ends("it is taken", incoming.accept()));
+            drop((taken.expect("it accepts").expect("one"), client));
+        }
+    }
+    let left_standing: u64 = handle.snapshot().listeners.iter().map(|listener| listener.left_standing).sum();
+    assert!(left_standing < clients, "the guard did the second one's work: {left_standing}");
+}

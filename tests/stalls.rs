@@ -134,8 +134,10 @@ fn two_handlers_that_wait_for_each_others_lock_are_both_named() {
 }
 
 /// Another piece of user code than a handler is entered for the first client, and does not come back.
-fn a_part_holds(part: &str, thread: &str) -> Value {
-    let mut stalling = start(&json!({ "workers": 4, part: millis(LONG), "config": patient() }));
+fn a_part_holds(part: &str, accept_on: &str, thread: &str) -> Value {
+    let mut config = patient();
+    config["accept_on"] = json!(accept_on);
+    let mut stalling = start(&json!({ "workers": 4, part: millis(LONG), "config": config }));
     let since = stalling.begin();
     let client = connect(&stalling.server.address());
     send(&client, "live");
@@ -157,19 +159,19 @@ fn a_part_holds(part: &str, thread: &str) -> Value {
 
 #[test]
 fn a_call_that_does_not_return_is_named_with_its_connection() {
-    let stall = a_part_holds("call", "app-worker");
+    let stall = a_part_holds("call", "taker", "app-worker");
     assert!(stall["by"][0]["connection"].is_u64(), "{stall}");
 }
 
 #[test]
 fn a_service_that_does_not_come_back_from_poll_ready_is_named() {
-    let stall = a_part_holds("poll_ready", "app-worker");
+    let stall = a_part_holds("poll_ready", "taker", "app-worker");
     assert!(stall["by"][0]["connection"].is_null(), "{stall}");
 }
 
 #[test]
 fn a_filter_that_does_not_come_back_is_named() {
-    a_part_holds("filter", "anteroom-accept");
+    a_part_holds("filter", "thread", "anteroom-accept");
 }
 
 #[test]

@@ -129,7 +129,7 @@ fn the_pings_go_on_while_one_worker_of_two_is_blocked() {
 #[test]
 fn the_pings_stop_when_the_acceptor_is_stuck_and_come_again() {
     let manager = Manager::at(&name("acceptor"));
-    let setup = json!({ "notify": true, "filter_blocks": BLOCKED_FOR.as_millis() });
+    let setup = json!({ "notify": true, "filter_blocks": BLOCKED_FOR.as_millis(), "config": { "accept_on": "thread" } });
     let mut server = start(&manager, &watchdog(), &setup);
     manager.hears_another(PING);
 

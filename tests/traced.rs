@@ -51,11 +51,13 @@ fn can_trace() -> bool {
     false
 }
 
-/// A server whose first five calls of `accept4` fail.
+/// A server whose first five calls of `accept4` fail. Each thread's calls are counted by themselves, so one thread makes
+/// them all.
 fn failing(errno: &str) -> ServerProcess {
+    let setup = json!({ "config": { "accept_on": "thread" } });
     let inject = format!("inject=accept4:error={errno}:when=1..5");
     let strace = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=accept4", "-e", &inject];
-    ServerProcess::start_under(&strace, env!("CARGO_BIN_EXE_anteroom-test-server"), &Value::Null)
+    ServerProcess::start_under(&strace, env!("CARGO_BIN_EXE_anteroom-test-server"), &setup)
 }
 
 #[test]

@@ -13,7 +13,7 @@ use std::sync::mpsc::sync_channel;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use anteroom::{Config, Connection, Listener, Server, service_fn};
+use anteroom::{AcceptOn, Config, Connection, Listener, Server, service_fn};
 use anteroom_tests::waiting::PATIENCE;
 use socket2::Socket;
 use tokio::io::AsyncWriteExt;
@@ -119,8 +119,11 @@ fn who_waits_beside_a_long_queue_is_accepted_after_one_batch_of_it_at_most() {
         let number = service_fn(move |connection: Connection| {
             std::future::ready(tell.send(connection.info().id()).map_err(io::Error::other))
         });
-        let server =
-            Server::builder().serve(long, service_fn(greet)).serve(short, number).start().expect("it starts");
+        // Both of them from one thread: takers go by themselves, each from its own queue.
+        let mut config = Config::default();
+        config.accept_on = AcceptOn::Thread;
+        let server = Server::builder().config(config).serve(long, service_fn(greet)).serve(short, number);
+        let server = server.start().expect("it starts");
         let handle = server.handle();
         handle.pause();
         let queued: Vec<_> =
