@@ -113,8 +113,10 @@ fn sharded(block: Block) {
         })
         .start()
         .expect("it starts");
+    let handle = server.handle();
     let run = clients(address, block, &begun);
     let late = lateness.worst();
+    let refused: Vec<_> = handle.snapshot().listeners.into_iter().map(|listener| listener.report).collect();
     let mut waits = std::mem::take(&mut *waits.lock().expect("nobody panicked"));
     waits.sort_unstable();
     let most = waits.get((waits.len() * 999).div_ceil(1000) - 1).copied().expect("somebody came");
@@ -122,11 +124,10 @@ fn sharded(block: Block) {
     println!(
         "{block:?}: kernel wait p99.9 {most:?}, at most {longest:?}; {run:?}; the machine {late:?} late"
     );
-    assert_eq!(run.failed, 0, "{run:?}");
+    assert_eq!(run.failed, 0, "{run:?}, {refused:?}");
     assert!(most <= KERNEL_WAIT + late, "{most:?}, the machine {late:?} late");
     assert!(longest <= LONGEST_KERNEL_WAIT + late, "{longest:?}, the machine {late:?} late");
     assert!(run.latencies.percentile(100.0) <= LOST + late, "{run:?}, the machine {late:?} late");
-    let handle = server.handle();
     let left_standing: u64 = handle.snapshot().listeners.iter().map(|listener| listener.left_standing).sum();
     assert!((1..=run.answered).contains(&left_standing), "{left_standing}: the stuck shard's share");
     let waiting = runtime::Builder::new_current_thread().build().expect("a runtime");
@@ -135,7 +136,8 @@ fn sharded(block: Block) {
     assert!(report.is_balanced(), "{report}");
 }
 
-/// One that is stuck may have nobody before it, and looks like one that comes until it is given somebody.
+/// One that is stuck may have nobody before it, and looks like one that comes until it is given somebody: they go over
+/// to one that comes.
 #[test]
 fn three_of_four_that_are_stuck_leave_everybody_to_the_fourth() {
     let lateness = Lateness::measure();
@@ -184,9 +186,7 @@ fn three_of_four_that_are_stuck_leave_everybody_to_the_fourth() {
     let late = lateness.worst();
     println!("three of four: {run:?}; the machine {late:?} late");
     assert_eq!(run.failed, 0, "{run:?}");
-    // One for each that is stuck shows that it is.
-    let prompt = 100.0 - 100.0 * 3.0 / run.answered as f64;
-    assert!(run.latencies.percentile(prompt) <= LOST + late, "{run:?}, the machine {late:?} late");
+    assert!(run.latencies.percentile(100.0) <= LOST + late, "{run:?}, the machine {late:?} late");
     drop((server, blockers));
 }
 

@@ -8,7 +8,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
-use anteroom_listener::{AcceptErrorClass, Accepted, Batch, BatchEnd, Classified, Event, Events};
+use anteroom_listener::{AcceptErrorClass, Accepted, BatchEnd, Event, Events};
 
 use super::desk::{Desk, Office, Served, vacancies};
 use super::ending::{Ending, Leaving};
@@ -256,16 +256,10 @@ impl Acceptor {
             return;
         }
         let threshold = Threshold::of(gate, None, now);
-        let mut batch = Batch::new();
-        for Parked { port: index, stream, peer, kernel_wait, age, .. } in arriving {
-            let Some(port) = gate.ports().get(index) else { continue };
-            let mut accepted = Some(Accepted::new(stream, peer));
-            batch.fill(1, || accepted.take().ok_or_else(|| io::ErrorKind::WouldBlock.into()));
-            let mut newcomers = Vec::new();
-            for Classified { stream, peer, state, unread, .. } in batch.classify() {
-                let parked = Parked { id: self.office.ids(1), port: index, stream, peer, kernel_wait, age };
-                newcomers.extend(threshold.look(parked, state, unread));
-            }
+        for mut parked in arriving {
+            let Some(port) = gate.ports().get(parked.port) else { continue };
+            parked.id = self.office.ids(1);
+            let mut newcomers = threshold.look_again(parked).into_iter().collect();
             gate.admit(port.lane, &mut newcomers, Summons::Taker, now);
         }
         gate.let_in(came);

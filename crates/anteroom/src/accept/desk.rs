@@ -16,7 +16,7 @@ use super::threshold::Threshold;
 use super::vigil::Sight;
 use crate::admit::{Age, WhenFull};
 use crate::config::Config;
-use crate::gate::{Newcomer, Parked, Summons};
+use crate::gate::{Line, Newcomer, Parked, Summons};
 use crate::lifecycle::Core;
 use crate::observe::Phase;
 
@@ -133,6 +133,11 @@ impl Desk {
         self.kin.clone()
     }
 
+    /// Nobody else can serve those who come to its lane.
+    pub(super) fn is_alone(&self) -> bool {
+        self.kin.len() == 1
+    }
+
     /// What a taker sleeps on, if there is anything for it.
     pub(super) fn set(&self) -> Option<&Poller> {
         self.set.as_ref()
@@ -169,8 +174,13 @@ impl Desk {
     }
 
     /// What a vigil sees of it, with those of its listeners that have something.
-    pub(super) fn sight(&self, waiting: &[usize]) -> Sight {
-        Sight { turns: self.turns.load(Ordering::Relaxed), somebody_waits: !waiting.is_empty() }
+    pub(super) fn sight(&self, waiting: &[usize], now: Instant) -> Sight {
+        let queue = Line { turns: self.turns.load(Ordering::Relaxed), somebody_waits: !waiting.is_empty() };
+        let room = match self.is_alone() {
+            true => Line::default(),
+            false => self.office.core.gate.line(self.lane, now),
+        };
+        Sight { queue, room }
     }
 
     /// The listeners that have something, of those that the taker is to look after.

@@ -8,12 +8,14 @@ use std::time::Instant;
 
 use super::acceptor::Acceptor;
 use super::desk::Met;
+use super::threshold::Threshold;
+use crate::gate::Summons;
 use crate::observe::{Accepting, Phase};
 
 /// So many looks in a row at which nobody else could be given anybody: then their own lane keeps them.
 const IN_VAIN: u32 = 3;
 
-/// Batches for one who is late before others have their turn.
+/// Batches for one who is late before others have their turn, or people moved to another at once.
 const AT_ONCE: usize = 16;
 
 /// Who is told when a listener has something.
@@ -51,11 +53,15 @@ impl Acceptor {
     pub(super) fn keep_vigil(&mut self, now: Instant) {
         if self.vigil.is_due(now) {
             let waiting: Vec<_> = self.desks.iter().map(|desk| desk.waiting(&mut self.glances)).collect();
-            let sights: Vec<_> =
-                self.desks.iter().zip(&waiting).map(|(desk, waiting)| desk.sight(waiting)).collect();
-            let mut late = Vec::new();
-            self.vigil.look(&sights, now, &mut late);
-            for (desk, listeners) in late.into_iter().filter_map(|desk| Some((desk, waiting.get(desk)?))) {
+            let desks = self.desks.iter().zip(&waiting);
+            let sights: Vec<_> = desks.map(|(desk, waiting)| desk.sight(waiting, now)).collect();
+            let late = self.vigil.look(&sights, now);
+            for desk in late.rooms {
+                self.move_over(desk, now);
+            }
+            for (desk, listeners) in
+                late.queues.into_iter().filter_map(|desk| Some((desk, waiting.get(desk)?)))
+            {
                 for &index in listeners {
                     self.stand_in(desk, index, now);
                 }
@@ -75,7 +81,7 @@ impl Acceptor {
             return;
         }
         let eager = self.eager_kin(desk, index);
-        let is_alone = self.desks.get(desk).is_none_or(|desk| desk.kin().len() == 1);
+        let is_alone = self.desks.get(desk).is_none_or(|desk| desk.is_alone());
         if let Some(looks) = self.in_vain.get_mut(desk) {
             *looks = if eager.is_empty() { *looks + 1 } else { 0 };
             if !is_alone && eager.is_empty() && *looks < IN_VAIN {
@@ -98,6 +104,25 @@ impl Acceptor {
                 return;
             }
         }
+    }
+
+    /// Whoever stands in the room of a taker that does not come goes over to one that does: a stuck shard had been
+    /// given them before it was known to be stuck, or had accepted them itself.
+    fn move_over(&mut self, desk: usize, now: Instant) {
+        if self.core.life.phase() >= Phase::Draining {
+            return;
+        }
+        let core = Arc::clone(&self.core);
+        let Some(index) = core.gate.ports().iter().position(|port| port.lane == desk) else { return };
+        let threshold = Threshold::of(&core.gate, None, now);
+        for lane in self.eager_kin(desk, index) {
+            let has_come = self.has_come.get(lane).is_some_and(|has_come| *has_come);
+            let most = core.gate.space(lane).min(if has_come { AT_ONCE } else { 1 });
+            let moved = core.gate.move_out(desk, most, now).into_iter();
+            let mut newcomers = moved.filter_map(|parked| threshold.look_again(parked)).collect();
+            core.gate.admit(lane, &mut newcomers, Summons::Taker, now);
+        }
+        core.gate.tell_room();
     }
 
     /// Those who serve the same address, and have just come for others, or have taken everybody whom they were given and

@@ -2,10 +2,11 @@
 //!
 //! Owns nothing. Ends who does not pass, by the verdict of others, and never decides by itself.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
-use anteroom_listener::{PeerState, Unread};
+use anteroom_listener::{Accepted, Batch, Classified, PeerState, Unread};
 
 use super::filter::{Answer, Candidate, Filter, Verdict};
 use crate::admit::{Cause, Judgement, Stage, Voice};
@@ -40,6 +41,15 @@ impl<'a> Threshold<'a> {
             }
         };
         Some(Newcomer { parked, from: None, voice })
+    }
+
+    /// The same, of one whose peer nobody has looked at just now.
+    pub(super) fn look_again(&self, parked: Parked) -> Option<Newcomer> {
+        let Parked { id, port, stream, peer, kernel_wait, age } = parked;
+        let (mut batch, mut accepted) = (Batch::new(), Some(Accepted::new(stream, peer)));
+        batch.fill(1, || accepted.take().ok_or_else(|| io::ErrorKind::WouldBlock.into()));
+        let Classified { stream, peer, state, unread, .. } = batch.classify().next()?;
+        self.look(Parked { id, port, stream, peer, kernel_wait, age }, state, unread)
     }
 
     /// Whoever does not pass has come to its end.

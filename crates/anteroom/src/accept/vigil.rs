@@ -1,9 +1,11 @@
 //! Whether takers that accept for themselves do so in time.
 //!
-//! Owns how often to look, and what was seen at the last look. Never accepts: it names the listeners that are
-//! left standing. While nobody comes at all it sleeps, and the first newcomer wakes it.
+//! Owns how often to look, and what was seen at the last look. Never accepts, nor moves anybody: it names the desks
+//! whose takers leave somebody standing. While nobody comes at all it sleeps, and the first newcomer wakes it.
 
 use std::time::{Duration, Instant};
+
+use crate::gate::Line;
 
 /// Between two looks while connections come.
 const TICK: Duration = Duration::from_millis(5);
@@ -34,6 +36,13 @@ pub(super) struct Vigil {
 /// What was seen of one taker.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Taker {
+    queue: Diligence,
+    room: Diligence,
+}
+
+/// Whether a taker comes for those who stand in one place.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Diligence {
     turns: u64,
     /// Between the last two looks.
     has_come: bool,
@@ -50,9 +59,9 @@ enum Conduct {
     Late,
 }
 
-impl Taker {
-    /// It has come so often by now, and somebody waits or not: whether it leaves them standing.
-    fn look(&mut self, turns: u64, somebody_waits: bool) -> bool {
+impl Diligence {
+    /// Whether it leaves somebody standing.
+    fn look(&mut self, Line { turns, somebody_waits }: Line) -> bool {
         self.has_come = std::mem::replace(&mut self.turns, turns) != turns;
         self.conduct = match self.conduct {
             _ if self.has_come => Conduct::Prompt,
@@ -68,8 +77,17 @@ impl Taker {
 /// One desk as it is now.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sight {
-    pub(super) turns: u64,
-    pub(super) somebody_waits: bool,
+    /// In the kernel.
+    pub(super) queue: Line,
+    /// In the waiting room. Nobody waits there where nobody else could be given them.
+    pub(super) room: Line,
+}
+
+/// The desks that leave somebody standing, by their number.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Late {
+    pub(super) queues: Vec<usize>,
+    pub(super) rooms: Vec<usize>,
 }
 
 impl Vigil {
@@ -95,12 +113,14 @@ impl Vigil {
 
     /// Whether the taker of this desk was late at the last look.
     pub(super) fn is_late(&self, desk: usize) -> bool {
-        self.takers.get(desk).is_some_and(|taker| taker.conduct == Conduct::Late)
+        self.takers.get(desk).is_some_and(|Taker { queue, room }| {
+            queue.conduct == Conduct::Late || room.conduct == Conduct::Late
+        })
     }
 
     /// Whether the taker of this desk came between the last two looks.
     pub(super) fn has_come(&self, desk: usize) -> bool {
-        self.takers.get(desk).is_some_and(|taker| taker.has_come)
+        self.takers.get(desk).is_some_and(|taker| taker.queue.has_come)
     }
 
     /// The first newcomer after a rest.
@@ -110,25 +130,31 @@ impl Vigil {
         }
     }
 
-    /// A look at every desk, in their order: those whose taker is late are told, by their number.
-    pub(super) fn look(&mut self, sights: &[Sight], now: Instant, late: &mut Vec<usize>) {
-        let State::Awake { moved, .. } = &mut self.state else { return };
+    /// A look at every desk, in their order.
+    pub(super) fn look(&mut self, sights: &[Sight], now: Instant) -> Late {
+        let mut late = Late::default();
+        let State::Awake { moved, .. } = &mut self.state else { return late };
         let mut pause = TICK;
         for (desk, (taker, sight)) in self.takers.iter_mut().zip(sights).enumerate() {
-            if taker.turns != sight.turns || sight.somebody_waits {
-                *moved = now;
-            }
-            if taker.look(sight.turns, sight.somebody_waits) {
-                late.push(desk);
-            }
-            if taker.conduct != Conduct::Prompt && sight.somebody_waits {
-                pause = SECOND_LOOK;
+            let queue = (&mut taker.queue, sight.queue, &mut late.queues);
+            let room = (&mut taker.room, sight.room, &mut late.rooms);
+            for (diligence, line, late) in [queue, room] {
+                if diligence.turns != line.turns || line.somebody_waits {
+                    *moved = now;
+                }
+                if diligence.look(line) {
+                    late.push(desk);
+                }
+                if diligence.conduct != Conduct::Prompt && line.somebody_waits {
+                    pause = SECOND_LOOK;
+                }
             }
         }
         self.state = match *moved {
             moved if now.saturating_duration_since(moved) >= REST => State::Asleep,
             moved => State::Awake { next: now + pause, moved },
         };
+        late
     }
 }
 
@@ -137,9 +163,14 @@ mod tests {
     use super::*;
 
     /// Whether it was late at each of the looks.
-    fn looks(sights: &[(u64, bool)]) -> Vec<bool> {
-        let mut taker = Taker::default();
-        sights.iter().map(|&(turns, waits)| taker.look(turns, waits)).collect()
+    fn looks(lines: &[(u64, bool)]) -> Vec<bool> {
+        let mut diligence = Diligence::default();
+        let line = |&(turns, somebody_waits)| Line { turns, somebody_waits };
+        lines.iter().map(|seen| diligence.look(line(seen))).collect()
+    }
+
+    fn queue(turns: u64, somebody_waits: bool) -> [Sight; 1] {
+        [Sight { queue: Line { turns, somebody_waits }, room: Line::default() }]
     }
 
     #[test]
@@ -169,18 +200,32 @@ mod tests {
     fn it_looks_sooner_at_a_suspect_and_sleeps_when_nobody_comes() {
         let now = Instant::now();
         let mut vigil = Vigil::new(1);
-        let mut late = Vec::new();
+        let (nobody, first) = (Late::default(), Late { queues: vec![0], rooms: Vec::new() });
         assert_eq!(vigil.next(), None);
         vigil.rouse(now);
         assert!(!vigil.is_due(now) && vigil.is_due(now + TICK));
-        vigil.look(&[Sight { turns: 0, somebody_waits: true }], now, &mut late);
-        assert_eq!((vigil.next(), late.len()), (Some(now + SECOND_LOOK), 0));
-        vigil.look(&[Sight { turns: 0, somebody_waits: true }], now, &mut late);
-        assert_eq!((vigil.next(), &late[..]), (Some(now + SECOND_LOOK), &[0][..]));
+        assert_eq!(vigil.look(&queue(0, true), now), nobody);
+        assert_eq!(vigil.next(), Some(now + SECOND_LOOK));
+        assert_eq!(vigil.look(&queue(0, true), now), first);
+        assert_eq!(vigil.next(), Some(now + SECOND_LOOK));
         let later = now + REST;
-        vigil.look(&[Sight { turns: 1, somebody_waits: false }], later, &mut late);
+        assert_eq!(vigil.look(&queue(1, false), later), nobody);
         assert!(!vigil.is_asleep(), "somebody has just come");
-        vigil.look(&[Sight { turns: 1, somebody_waits: false }], later + REST, &mut late);
+        assert_eq!(vigil.look(&queue(1, false), later + REST), nobody);
         assert!(vigil.is_asleep());
+    }
+
+    #[test]
+    fn one_who_lets_somebody_stand_in_the_room_is_late_though_nobody_stands_in_the_queue() {
+        let now = Instant::now();
+        let mut vigil = Vigil::new(1);
+        vigil.rouse(now);
+        let room = |turns| [Sight { queue: Line::default(), room: Line { turns, somebody_waits: true } }];
+        assert_eq!(vigil.look(&room(3), now), Late::default());
+        assert_eq!(vigil.look(&room(3), now), Late::default());
+        assert_eq!(vigil.look(&room(3), now), Late { queues: Vec::new(), rooms: vec![0] });
+        assert!(vigil.is_late(0) && !vigil.has_come(0));
+        assert_eq!(vigil.look(&room(4), now), Late::default(), "it has taken somebody");
+        assert!(!vigil.is_late(0));
     }
 }

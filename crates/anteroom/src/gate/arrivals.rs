@@ -387,7 +387,7 @@ impl Gate {
     }
 
     /// Somebody has left the room, or a place: the acceptor may be waiting for that.
-    pub(super) fn tell_room(&self) {
+    pub(crate) fn tell_room(&self) {
         if self.holding_back.load(Ordering::Acquire) && self.holding_back.swap(false, Ordering::AcqRel) {
             self.wake_acceptor();
         }

@@ -68,6 +68,9 @@ impl Gate {
         loop {
             let (mut state, inside) = self.lock(lane);
             let now = Instant::now();
+            if let Some(door) = state.doors.get_mut(inside) {
+                door.count_turn();
+            }
             let (parked, place, is_watched) = match state.room.take(inside, now) {
                 Take::Ready { item, place, is_watched } => (item, place, is_watched),
                 Take::Late(parked, cause) => {

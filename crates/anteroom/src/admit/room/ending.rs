@@ -105,6 +105,13 @@ impl<T> Room<T> {
         self.end(token, self.epoch.moment(now))
     }
 
+    /// Takes out whoever is the first to go of those who wait in `lane`, without a place: for another lane. The silent
+    /// stay.
+    pub(crate) fn move_out(&mut self, lane: usize, now: Instant) -> Option<T> {
+        let token = self.lanes.get(lane)?.first_to_go()?;
+        self.end(token, self.epoch.moment(now))
+    }
+
     /// One that has waited since `accepted_by` or longer and that nobody watches for a hang-up: it
     /// counts as watched from now on. Call until `None`. The silent are watched from the beginning.
     pub(crate) fn next_to_watch(&mut self, accepted_by: Instant) -> Option<(Token, &T)> {

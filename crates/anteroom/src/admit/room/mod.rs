@@ -257,6 +257,12 @@ impl<T> Room<T> {
         self.lanes.get(lane).map_or(0, |lane| lane.vacancies(&self.rules, sockets))
     }
 
+    /// How many may come to wait in a lane, nobody being refused for it.
+    pub(crate) fn free_to_wait(&self, lane: usize) -> usize {
+        let sockets = self.spare_sockets(lane).unwrap_or(usize::MAX);
+        self.lanes.get(lane).map_or(0, |lane| lane.free_to_wait(&self.rules).min(sockets))
+    }
+
     /// When the first in any line began to wait, or the oldest of the silent to be silent. Nobody who stands back
     /// counts.
     pub(crate) fn oldest(&self) -> Option<Instant> {

@@ -142,3 +142,13 @@ fn a_lane_that_nobody_serves_turns_everybody_away() {
     let turned_away: Vec<_> = std::iter::from_fn(|| hall.room.turn_away(0, hall.now)).collect();
     assert_eq!((turned_away, hall.room.len()), (vec![1, 2], 1));
 }
+
+#[test]
+fn whoever_is_free_to_wait_waits_and_the_next_does_not() {
+    let mut hall = Hall::new(&Config { max_waiting: 2, ..plain() });
+    let free = hall.room.free_to_wait(0);
+    let came = (0..).take_while(|&item| hall.come(item) == Admission::Waits).count();
+    assert_eq!((came, hall.room.free_to_wait(0)), (free, 0));
+    let moved: Vec<_> = std::iter::from_fn(|| hall.room.move_out(0, hall.now)).collect();
+    assert_eq!((moved.len(), hall.room.free_to_wait(0), hall.room.len()), (free, free, 0));
+}

@@ -151,6 +151,19 @@ impl Model {
         self.compare();
     }
 
+    /// The silent stay.
+    pub(in super::super) fn move_out(&mut self, lane: usize) {
+        let waits = self.waiting_in(lane);
+        match self.room.move_out(lane, self.now) {
+            Some(item) => {
+                let guest = self.end(item);
+                assert!(guest.lane == lane && !guest.is_silent);
+            }
+            None => assert_eq!(waits, 0),
+        }
+        self.compare();
+    }
+
     /// Everybody accepted by then is given to be watched, once.
     pub(in super::super) fn watch(&mut self) {
         while let Some((_, &item)) = self.room.next_to_watch(self.now) {
