@@ -6,12 +6,13 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anteroom_listener::{AcceptErrorClass, Accepted, BatchEnd, Event, Events};
 
 use super::desk::{Desk, Office, Served, vacancies};
 use super::ending::{Ending, Leaving};
+use super::gather::Gather;
 use super::guard::Told;
 use super::reserve::Reserve;
 use super::rota::Rota;
@@ -88,6 +89,7 @@ pub(crate) struct Acceptor {
     /// Which takers have come when they were given somebody in another's place.
     pub(super) has_come: Vec<bool>,
     rota: Rota,
+    gather: Gather,
     reserve: Reserve,
     reserve_missed: bool,
     pub(super) ending: Ending,
@@ -121,6 +123,7 @@ impl Acceptor {
             office,
             desks,
             rota: Rota::new(ports.len()),
+            gather: Gather::new(Instant::now()),
             reserve: Reserve::new()?,
             reserve_missed: false,
             ending: Ending::NotYet,
@@ -184,6 +187,12 @@ impl Acceptor {
         (next, busy)
     }
 
+    /// How long a thread is to wait before the next turn, so that several come in it.
+    pub(super) fn pause(&mut self) -> Option<Duration> {
+        let pause = self.gather.pause();
+        pause.filter(|_| self.core.life.phase() == Phase::Serving)
+    }
+
     // ------------------------------------------------------------ accepting
 
     /// One batch from each ready listener.
@@ -225,8 +234,9 @@ impl Acceptor {
                 return false;
             }
         };
-        if let Some(port) = self.core.gate.ports().get(index).filter(|_| self.is_takers(index)) {
-            port.ledger.left_standing(accepted);
+        match self.core.gate.ports().get(index).filter(|_| self.is_takers(index)) {
+            Some(port) => port.ledger.left_standing(accepted),
+            None => self.gather.count(accepted, now),
         }
         if let Some(post) = self.posts.get_mut(index).filter(|_| accepted > 0) {
             post.trouble.is_over();

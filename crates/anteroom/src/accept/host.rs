@@ -21,6 +21,9 @@ pub(crate) fn start_thread(mut acceptor: Acceptor) -> io::Result<()> {
         let mut until = Some(Instant::now());
         while let (Next::Sleep(next), _) = acceptor.turn(until) {
             until = next;
+            if let Some(pause) = acceptor.pause() {
+                std::thread::sleep(pause);
+            }
         }
     })?;
     Ok(())

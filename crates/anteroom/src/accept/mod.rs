@@ -9,6 +9,7 @@ mod attendant;
 mod desk;
 mod ending;
 mod filter;
+mod gather;
 mod guard;
 mod host;
 mod reserve;
