@@ -84,7 +84,8 @@ impl Handling {
     /// Runs user code inside the span; a panic is an end.
     pub(crate) fn contain<T>(&mut self, run: impl FnOnce() -> T) -> Option<T> {
         let result = {
-            let _in_span = self.span.enter();
+            // Entering one that nobody hears of is not for nothing: with a `log` feature it is told there.
+            let _in_span = (!self.span.is_disabled()).then(|| self.span.enter());
             catch_unwind(AssertUnwindSafe(run))
         };
         match result {
