@@ -118,6 +118,11 @@ impl Protection {
         without != Config::default()
     }
 
+    /// None of them.
+    pub(super) fn all_off(config: &mut Config) {
+        Self::ALL.iter().for_each(|protection| (protection.off)(config));
+    }
+
     /// The other way than by default.
     pub(super) fn switch(self, config: &mut Config) {
         if self.is_default() { (self.off)(config) } else { (self.on)(config) }

@@ -3,7 +3,7 @@
 //! Owns: names, descriptions, and the order in which servers are shown.
 //! Never: how one serves.
 
-use super::{Protocol, Serving, actix, bare, http, raw};
+use super::{Protection, Protocol, Serving, actix, bare, http, raw};
 use anteroom::{AcceptOn, Config};
 use std::io;
 
@@ -64,7 +64,7 @@ pub(super) static ANTEROOM_HTTP: Row = Row {
     serve: |serving| http::anteroom_http(&serving.multi_thread()?, serving.config(anteroom_http::config())),
 };
 
-pub(super) static ALL: [&Row; 15] = [
+pub(super) static ALL: [&Row; 16] = [
     &BARE,
     &TOKIO,
     &Row {
@@ -121,6 +121,16 @@ pub(super) static ALL: [&Row; 15] = [
             let mut config = Config::default();
             config.stall_watch = None;
             raw::anteroom_server(&serving.multi_thread()?, serving.config(config))
+        },
+    },
+    &Row {
+        name: "anteroom-unprotected",
+        protocol: Protocol::Raw,
+        description: "`anteroom::Server` with all its protections off",
+        serve: |serving| {
+            let mut config = Config::default();
+            Protection::all_off(&mut config);
+            raw::anteroom_server(&serving.multi_thread()?, config)
         },
     },
     &BARE_HTTP,
