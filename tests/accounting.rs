@@ -268,6 +268,11 @@ fn a_server_comes_to_the_exact_account(accept_on: AcceptOn) {
 }
 
 #[test]
+fn a_server_whose_takers_accept_comes_to_the_exact_account() {
+    a_server_comes_to_the_exact_account(AcceptOn::Taker);
+}
+
+#[test]
 fn a_server_that_accepts_on_a_thread_comes_to_the_exact_account() {
     a_server_comes_to_the_exact_account(AcceptOn::Thread);
 }
@@ -311,6 +316,11 @@ fn an_incoming_comes_to_the_exact_account(accept_on: AcceptOn) {
     assert_all(&report, Taker::Incoming);
     runtime.block_on(ends("the loop ends", taking)).expect("it did not panic");
     assert_nothing_is_left(runtime, handle, held, baseline);
+}
+
+#[test]
+fn an_incoming_that_accepts_for_itself_comes_to_the_exact_account() {
+    an_incoming_comes_to_the_exact_account(AcceptOn::Taker);
 }
 
 #[test]

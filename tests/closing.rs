@@ -21,7 +21,7 @@ const DRAIN_WITHIN: Duration = Duration::from_millis(200);
 /// Long past it.
 const LONGER: Duration = Duration::from_secs(1);
 
-const HOSTS: [AcceptOn; 2] = [AcceptOn::Thread, AcceptOn::Task];
+const HOSTS: [AcceptOn; 3] = [AcceptOn::Taker, AcceptOn::Thread, AcceptOn::Task];
 
 fn runtime() -> Runtime {
     Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime")

@@ -25,7 +25,7 @@ const WITHIN: Duration = Duration::from_millis(200);
 /// What those that are cut have left to end.
 const GRACE: Duration = Duration::from_millis(250);
 
-const HOSTS: [AcceptOn; 2] = [AcceptOn::Thread, AcceptOn::Task];
+const HOSTS: [AcceptOn; 3] = [AcceptOn::Taker, AcceptOn::Thread, AcceptOn::Task];
 
 fn runtime() -> Runtime {
     Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime")
