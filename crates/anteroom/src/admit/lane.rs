@@ -185,15 +185,8 @@ impl Lane {
         self.queued().saturating_sub(self.ready(rules))
     }
 
-    pub(super) fn is_waiting_full(&self, rules: &Rules) -> bool {
-        self.queued() >= self.waiting_limit(rules)
-    }
-
-    pub(super) fn is_silent_full(&self, rules: &Rules) -> bool {
-        rules.first_byte.is_some_and(|stage| self.silent.len() >= stage.max_silent)
-    }
-
     /// Places to wait that are free.
+    #[inline]
     pub(super) fn free_to_wait(&self, rules: &Rules) -> usize {
         self.waiting_limit(rules).saturating_sub(self.queued())
     }
@@ -226,6 +219,7 @@ impl Lane {
     }
 
     /// Whether a source may have another open place; see [`Share::alpha`](super::share::Share).
+    #[inline]
     pub(super) fn may_open(&self, rules: &Rules, source: Option<Token>) -> bool {
         let (Some(alpha), Some(places)) = (rules.share.alpha, self.max_connections(rules)) else {
             return true;
@@ -236,6 +230,7 @@ impl Lane {
 
     /// Those who stood back and need not any more: of the source with the fewest places, if it may
     /// have another.
+    #[inline]
     pub(super) fn called_back(&self, rules: &Rules) -> Option<&Line> {
         let &(_, source) = self.back.first()?;
         self.sources.back(source).filter(|_| self.may_open(rules, Some(source)))
@@ -275,6 +270,7 @@ impl Lane {
     }
 
     /// A place is taken, or given back.
+    #[inline]
     pub(super) fn count_open(&mut self, source: Option<Token>, change: Change) {
         self.open = change.apply(self.open);
         let Some(source) = source else { return };
@@ -286,6 +282,7 @@ impl Lane {
 
     /// Puts one behind those who wait, whose wait counts from `since`. Says whether everybody before it
     /// counts from then or earlier: those who do are in the order of their deadlines.
+    #[inline]
     pub(super) fn queue<T: Linked>(&mut self, arena: &mut Arena<T>, token: Token, since: Moment) -> Ordered {
         let ordered = join(&mut self.waiting_latest, &self.waiting, since);
         self.waiting.push(arena, token);
@@ -320,6 +317,7 @@ impl Lane {
     }
 
     /// Takes one out of those who wait.
+    #[inline]
     pub(super) fn unqueue<T: Linked>(&mut self, arena: &mut Arena<T>, token: Token) {
         let newer = self.waiting.unlink(arena, token);
         if self.unwatched == Some(token) {

@@ -8,17 +8,20 @@ pub(crate) struct Moment(u64);
 
 impl Moment {
     /// This much later; as late as can be told where that is too much.
+    #[inline]
     pub(super) fn after(self, time: Duration) -> Self {
         Self(self.0.saturating_add(nanos(time)))
     }
 
     /// Nanoseconds since an earlier one.
+    #[inline]
     pub(super) fn since(self, earlier: Self) -> u64 {
         self.0.saturating_sub(earlier.0)
     }
 }
 
 /// A duration in nanoseconds; 584 years at most.
+#[inline]
 pub(super) fn nanos(time: Duration) -> u64 {
     time.as_secs().saturating_mul(1_000_000_000).saturating_add(u64::from(time.subsec_nanos()))
 }
@@ -42,6 +45,7 @@ impl Epoch {
         Self { zero, start: Moment(nanos(start.saturating_duration_since(zero))) }
     }
 
+    #[inline]
     pub(super) fn moment(&self, instant: Instant) -> Moment {
         Moment(nanos(instant.saturating_duration_since(self.zero)))
     }

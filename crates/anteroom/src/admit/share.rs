@@ -107,6 +107,14 @@ impl Linked for Source {
     }
 }
 
+/// How many connections of a source there are.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Has {
+    pub(crate) all: usize,
+    pub(crate) waiting: usize,
+    pub(crate) silent: usize,
+}
+
 #[derive(Debug)]
 pub(crate) struct Sources {
     by_key: HashMap<SourceKey, Token>,
@@ -116,7 +124,7 @@ pub(crate) struct Sources {
     idle: Line,
     /// Sources that hold something.
     holding: usize,
-    /// The one that was found last.
+    /// The one that was found last, if it is still known.
     last: Option<(SourceKey, Token)>,
     most: usize,
 }
@@ -138,32 +146,29 @@ impl Sources {
         self.holding
     }
 
+    #[inline]
     pub(crate) fn find(&mut self, key: SourceKey) -> Option<Token> {
         // Connections come in rows from one source, a proxy for example: the last one is found without
         // hashing.
         if let Some((_, token)) = self.last.filter(|&(last, _)| last == key) {
-            if self.sources.get(token).is_some() {
-                return Some(token);
-            }
+            return Some(token);
         }
         let found = self.by_key.get(&key).copied();
         self.last = found.map(|token| (key, token)).or(self.last);
         found
     }
 
-    pub(crate) fn held(&self, source: Token) -> usize {
-        self.sources.get(source).map_or(0, |source| source.held as usize)
-    }
-
-    /// Those who wait, of a source.
-    pub(crate) fn waiting(&self, source: Token) -> usize {
-        let waiting = |source: &Source| source.held.saturating_sub(source.open).saturating_sub(source.silent);
-        self.sources.get(source).map_or(0, |source| waiting(source) as usize)
-    }
-
-    /// The silent of a source.
-    pub(crate) fn silent(&self, source: Token) -> usize {
-        self.sources.get(source).map_or(0, |source| source.silent as usize)
+    /// What a source has.
+    #[inline]
+    pub(crate) fn has(&self, source: Token) -> Has {
+        let Some(&Source { held, open, silent, .. }) = self.sources.get(source) else {
+            return Has::default();
+        };
+        Has {
+            all: held as usize,
+            waiting: held.saturating_sub(open).saturating_sub(silent) as usize,
+            silent: silent as usize,
+        }
     }
 
     /// One more of a source is silent, or one less.
@@ -173,11 +178,13 @@ impl Sources {
         }
     }
 
+    #[inline]
     pub(crate) fn open(&self, source: Token) -> u32 {
         self.sources.get(source).map_or(0, |source| source.open)
     }
 
     /// Changes the number of open places of a source. Gives what it was, and what it is now.
+    #[inline]
     pub(crate) fn change_open(
         &mut self,
         source: Token,
@@ -210,6 +217,7 @@ impl Sources {
 
     /// One more for the source of that key, which `known` is if it is known. `None`: the table is full
     /// of sources that hold something, and this one is not counted.
+    #[inline]
     pub(crate) fn hold(
         &mut self,
         key: SourceKey,
@@ -232,6 +240,7 @@ impl Sources {
     }
 
     /// One less for a source.
+    #[inline]
     pub(crate) fn let_go(&mut self, token: Token, at: impl Fn() -> u64) {
         let Some(source) = self.sources.get_mut(token) else { return };
         debug_assert!(source.held > 0, "a source gave back what it did not hold");
@@ -292,6 +301,7 @@ impl Sources {
             let key = source.key;
             self.sources.remove(token);
             self.by_key.remove(&key);
+            self.last = self.last.filter(|&(last, _)| last != key);
         }
     }
 }
@@ -319,9 +329,9 @@ mod tests {
         let token = hold(&mut sources, 1, None, 0).unwrap();
         assert_eq!(hold(&mut sources, 1, None, 0), Some(token));
         sources.let_go(token, || 0);
-        assert_eq!((sources.held(token), sources.len()), (1, 1));
+        assert_eq!((sources.has(token).all, sources.len()), (1, 1));
         sources.let_go(token, || 0);
-        assert_eq!((sources.held(token), sources.len()), (0, 0));
+        assert_eq!((sources.has(token).all, sources.len()), (0, 0));
         let mut sources = Sources::new(10_000);
         for number in 0..5_000 {
             let token = hold(&mut sources, number, None, 0).unwrap();

@@ -14,6 +14,7 @@ use crate::admit::line::Links;
 use crate::admit::moment::Moment;
 use crate::admit::prefix::SourceKey;
 use crate::admit::rules::{Rules, WhenFull};
+use crate::admit::share::Has;
 
 /// What a source has of the places.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,9 +97,13 @@ impl<T> Room<T> {
     ) -> Result<Option<(Token, Cause)>, Cause> {
         let of = self.lanes.get(lane).ok_or(Cause::Closed)?;
         let rules = &self.rules;
-        let (head, is_full, cause) = match standing {
-            Standing::Silent => (of.silent.oldest(), of.is_silent_full(rules), Cause::Silent),
-            Standing::Waits | Standing::Back => (of.first_to_go(), of.is_waiting_full(rules), Cause::Full),
+        let (free, cause) = match standing {
+            Standing::Silent => (of.free_to_be_silent(rules), Cause::Silent),
+            Standing::Waits | Standing::Back => (of.free_to_wait(rules), Cause::Full),
+        };
+        let head = || match standing {
+            Standing::Silent => of.silent.oldest(),
+            Standing::Waits | Standing::Back => of.first_to_go(),
         };
         let spare = self.spare_sockets(lane);
         if let Some(source) = source {
@@ -106,13 +111,14 @@ impl<T> Room<T> {
             if rules.share.per_second.is_some_and(|rate| !of.sources.is_free(source, &rate, at)) {
                 return Err(Cause::Rate);
             }
-            match self.share(of, standing, source, spare) {
+            match self.share(of, standing, source, free, spare) {
                 Share::MayTake => {}
                 Share::HasNumber => {
-                    return own(head).map(|head| Some((head, Cause::Share))).ok_or(Cause::Share);
+                    return own(head()).map(|head| Some((head, Cause::Share))).ok_or(Cause::Share);
                 }
                 Share::HasPart => {
-                    let cause = if is_full && standing == Standing::Waits { cause } else { Cause::Share };
+                    let cause = if free == 0 && standing == Standing::Waits { cause } else { Cause::Share };
+                    let head = head();
                     let makes_way =
                         own(head).or(head.filter(|&head| self.has_more(of, standing, head, source)));
                     return makes_way.map(|head| Some((head, cause))).ok_or(Cause::Share);
@@ -127,7 +133,7 @@ impl<T> Room<T> {
         match rules.when_full {
             // The acceptor asks for vacancies: it is never more than one too many, and that one is in hand.
             WhenFull::BackPressure => Ok(None),
-            WhenFull::RefuseOldest if is_full => head.map(|head| Some((head, cause))).ok_or(cause),
+            WhenFull::RefuseOldest if free == 0 => head().map(|head| Some((head, cause))).ok_or(cause),
             WhenFull::RefuseOldest if spare.is_none_or(|spare| spare > 0) => Ok(None),
             WhenFull::RefuseOldest => {
                 let head = of.silent.oldest().or(of.first_to_go());
@@ -137,23 +143,24 @@ impl<T> Room<T> {
     }
 
     /// Whether a source may take another place: by the formula for all places together, by the formula
-    /// for the stage that it comes to, and by number.
-    fn share(&self, of: &Lane, standing: Standing, source: Token, spare: Option<usize>) -> Share {
+    /// for the stage that it comes to, where so many are `free`, and by number.
+    fn share(
+        &self,
+        of: &Lane,
+        standing: Standing,
+        source: Token,
+        free: usize,
+        spare: Option<usize>,
+    ) -> Share {
         let (rules, share) = (&self.rules, &self.rules.share);
-        let held = of.sources.held(source);
-        if share.max_per_source.is_some_and(|most| held >= most) {
+        let has = of.sources.has(source);
+        if share.max_per_source.is_some_and(|most| has.all >= most) {
             return Share::HasNumber;
         }
         let Some(alpha) = share.alpha else { return Share::MayTake };
         let is_over = |has: usize, free: usize| has > free.saturating_mul(alpha as usize);
-        let free_in_stage = match standing {
-            Standing::Silent => of.free_to_be_silent(rules),
-            Standing::Waits | Standing::Back => of.free_to_wait(rules),
-        };
         let in_all = of.free(rules).into_iter().chain(spare).min();
-        if is_over(in_stage(of, standing, source), free_in_stage)
-            || in_all.is_some_and(|free| is_over(held, free))
-        {
+        if is_over(in_stage(has, standing), free) || in_all.is_some_and(|free| is_over(has.all, free)) {
             return Share::HasPart;
         }
         Share::MayTake
@@ -162,7 +169,7 @@ impl<T> Room<T> {
     /// Whether the source of the one who is the first to go has more in its stage than another source:
     /// then nobody's greatest share grows when they change places.
     fn has_more(&self, of: &Lane, standing: Standing, first: Token, other: Token) -> bool {
-        let count = |source| in_stage(of, standing, source);
+        let count = |source| in_stage(of.sources.has(source), standing);
         self.source_of(first).is_some_and(|source| count(source) > count(other))
     }
 
@@ -173,7 +180,8 @@ impl<T> Room<T> {
     fn source(&self, from: Option<IpAddr>) -> Option<SourceKey> {
         let Rules { share, exempt, .. } = &self.rules;
         let from = from.filter(|_| share.is_limited())?;
-        exempt.longest(from).is_none().then(|| share.grain().key(from))
+        let is_exempt = !exempt.is_empty() && exempt.longest(from).is_some();
+        (!is_exempt).then(|| share.grain().key(from))
     }
 
     /// Sockets that this lane may still have, of those that all share. `None`: there is no end of them.
@@ -231,7 +239,7 @@ impl<T> Room<T> {
         {
             return self.end(token, now).map(|item| (item, Cause::Early));
         }
-        let is_full = self.rules.when_full == WhenFull::RefuseOldest && of.is_waiting_full(&self.rules);
+        let is_full = self.rules.when_full == WhenFull::RefuseOldest && of.free_to_wait(&self.rules) == 0;
         // Where nobody may wait, and no place stands ready, it is itself the one.
         let out = is_full.then(|| of.first_to_go().unwrap_or(token));
         let refused = out.and_then(|out| self.end(out, now)).map(|item| (item, Cause::Full));
@@ -255,9 +263,9 @@ impl<T> Room<T> {
 }
 
 /// How many of a source are in the stage that somebody stands in.
-fn in_stage(of: &Lane, standing: Standing, source: Token) -> usize {
+fn in_stage(has: Has, standing: Standing) -> usize {
     match standing {
-        Standing::Silent => of.sources.silent(source),
-        Standing::Waits | Standing::Back => of.sources.waiting(source),
+        Standing::Silent => has.silent,
+        Standing::Waits | Standing::Back => has.waiting,
     }
 }

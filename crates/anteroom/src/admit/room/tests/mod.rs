@@ -221,7 +221,7 @@ fn check<T: std::fmt::Debug>(room: &Room<T>) {
         assert_eq!(walk(room, lane.silent.oldest()), silent);
         for (&source, &in_room) in &held[number] {
             let open = lane.sources.open(source) as usize;
-            assert_eq!(lane.sources.held(source), in_room + open, "a source holds what is not there");
+            assert_eq!(lane.sources.has(source).all, in_room + open, "a source holds what is not there");
         }
     }
 }
