@@ -202,8 +202,8 @@ impl Core {
     /// The distributions that belong to no listener.
     #[cfg(feature = "metrics")]
     pub(crate) fn timings(&self) -> Timings {
-        let polls = self.board.as_ref().map_or_else(microseconds, |board| board.poll_times());
-        Timings { runtime_delay: self.gate.delays().load(), poll_time: polls.load() }
+        let poll_time = self.board.as_ref().map_or_else(|| microseconds().load(), |board| board.poll_times());
+        Timings { runtime_delay: self.gate.delays().load(), poll_time }
     }
 
     /// How long something has been waiting for its turn on the runtime, while somebody is there.
@@ -241,9 +241,9 @@ impl Core {
             oldest_wait: occupancy.oldest.map(|handshake| now.saturating_duration_since(handshake)),
             stalls: self.findings.stalls(now),
             stalls_so_far: self.findings.counts(),
-            runtime_delay: distribution(self.gate.delays()),
+            runtime_delay: distribution(&self.gate.delays().load()),
             runtime_late: self.runtime_late(now),
-            poll_time: self.board.as_ref().map(|board| board.poll_time()).unwrap_or_default(),
+            poll_time: self.board.as_ref().map(|board| distribution(&board.poll_times())).unwrap_or_default(),
             lanes,
             listeners,
             report,
@@ -268,8 +268,8 @@ fn listener(port: &Port) -> ListenerSnapshot {
         waiting: under_way.waiting,
         open: under_way.open,
         accept_errors: ledger.errors().collect(),
-        kernel_wait: distribution(&ledger.kernel_wait),
-        room_wait: distribution(&ledger.room_wait),
-        handler_time: distribution(&ledger.handler_time),
+        kernel_wait: distribution(&ledger.kernel_wait.load()),
+        room_wait: distribution(&ledger.room_wait.load()),
+        handler_time: distribution(&ledger.handler_time.load()),
     }
 }

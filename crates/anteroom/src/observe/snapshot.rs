@@ -7,7 +7,7 @@ use std::fmt;
 use std::time::Duration;
 
 use anteroom_listener::{AcceptErrorClass, Address, Backlog, Queue};
-use histogram::AtomicHistogram;
+use histogram::{Bucket, Histogram};
 
 use super::readiness::Readiness;
 use super::report::Report;
@@ -228,28 +228,13 @@ pub struct Distribution {
 }
 
 /// Reads a histogram of microseconds.
-pub(crate) fn distribution(histogram: &AtomicHistogram) -> Distribution {
-    let counts = histogram.load();
-    let total: u64 = counts.iter().map(|bucket| bucket.count()).sum();
-    let at = |share: f64| {
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            clippy::cast_precision_loss,
-            reason = "a rank"
-        )]
-        let rank = ((total as f64) * share).ceil() as u64;
-        let mut seen = 0;
-        let bucket = counts.iter().find(|bucket| {
-            seen += bucket.count();
-            seen >= rank && bucket.count() > 0
-        });
-        bucket.map_or(Duration::ZERO, |bucket| Duration::from_micros(bucket.end()))
-    };
-    if total == 0 {
-        return Distribution::default();
-    }
-    Distribution { count: total, p50: at(0.5), p90: at(0.9), p99: at(0.99), max: at(1.0) }
+pub(crate) fn distribution(histogram: &Histogram) -> Distribution {
+    let count = histogram.as_slice().iter().sum();
+    let mut at = [const { None }; 4];
+    let _they_are_quantiles = histogram.quantile_buckets_into(&[0.5, 0.9, 0.99, 1.0], &mut at);
+    let [p50, p90, p99, max] =
+        at.map(|bucket| bucket.map_or(Duration::ZERO, |bucket: Bucket| Duration::from_micros(bucket.end())));
+    Distribution { count, p50, p90, p99, max }
 }
 
 #[cfg(test)]
@@ -260,11 +245,11 @@ mod tests {
     #[test]
     fn quantiles_are_within_three_percent_and_an_empty_one_is_zero() {
         let ledger = Ledger::new();
-        assert_eq!(distribution(&ledger.kernel_wait), Distribution::default());
+        assert_eq!(distribution(&ledger.kernel_wait.load()), Distribution::default());
         for millis in 1..=100 {
             ledger.kernel_waited(Duration::from_millis(millis));
         }
-        let told = distribution(&ledger.kernel_wait);
+        let told = distribution(&ledger.kernel_wait.load());
         assert_eq!(told.count, 100);
         for (quantile, exact) in [(told.p50, 50), (told.p90, 90), (told.p99, 99), (told.max, 100)] {
             let exact = Duration::from_millis(exact);

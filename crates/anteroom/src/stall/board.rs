@@ -9,11 +9,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
-use histogram::AtomicHistogram;
+use histogram::{AtomicHistogram, Histogram};
 
 use super::slot::{Glimpse, Slot, Work};
 use super::thread;
-use crate::observe::{Distribution, Thread, Tick, distribution, microseconds, nanos};
+use crate::observe::{Thread, Tick, microseconds, nanos};
 
 thread_local! {
     /// The slots of this thread, by the number of the board: one as a rule.
@@ -62,11 +62,13 @@ impl Inside {
     }
 
     /// How long it has been inside, in nanoseconds.
+    #[inline]
     pub(crate) fn took(&self) -> u64 {
         Tick::now().since(self.since)
     }
 
     /// It was a poll of a handler: leaves, and keeps how long it took, in nanoseconds.
+    #[inline]
     pub(crate) fn leave_handler(self) -> u64 {
         let took = self.took();
         self.seat.poll_took(took);
@@ -137,11 +139,13 @@ impl Board {
     // ------------------------------------------------------------ the threads' side
 
     /// This thread enters `work`; what it was in it has left. `None` in a thread that is just ending.
+    #[inline]
     pub(crate) fn enter(&self, work: Work) -> Option<Inside> {
         self.enter_at(Tick::now(), work)
     }
 
     /// The same, at a time that is later than that of anything that this thread has entered before.
+    #[inline]
     pub(crate) fn enter_at(&self, since: Tick, work: Work) -> Option<Inside> {
         let seat = self.seat()?;
         seat.begin(since, work);
@@ -150,6 +154,7 @@ impl Board {
         Some(Inside { seat, since })
     }
 
+    #[inline]
     fn seat(&self) -> Option<Arc<Slot>> {
         let seat = OWN.try_with(|own| {
             if let Ok(own) = own.try_borrow() {
@@ -163,6 +168,7 @@ impl Board {
     }
 
     /// Something of a lane took so many nanoseconds.
+    #[inline]
     pub(crate) fn count_if_slow(&self, lane: usize, took: u64) {
         if took >= self.slow_poll.load(Relaxed) {
             self.count_slow(lane);
@@ -177,6 +183,7 @@ impl Board {
     }
 
     /// Something moves: a pulse that sleeps is woken. Costs a load where it does not.
+    #[inline]
     pub(crate) fn stir(&self) {
         if self.asleep.load(Relaxed) {
             self.wake_pulse();
@@ -268,20 +275,15 @@ impl Board {
         self.slow.get(lane).map_or(0, |slow| slow.load(Relaxed))
     }
 
-    /// How long polls of handlers took, on all threads.
-    pub(crate) fn poll_times(&self) -> AtomicHistogram {
-        let all = microseconds();
+    /// How long polls of handlers took, on all threads, in microseconds.
+    pub(crate) fn poll_times(&self) -> Histogram {
         let slots = self.lock();
-        for times in slots.iter().map(|slot| &slot.times).chain([&self.retired]) {
-            for bucket in times.load().iter().filter(|bucket| bucket.count() > 0) {
-                let _in_range = all.add(bucket.end(), bucket.count());
-            }
+        let mut all = self.retired.load();
+        for slot in slots.iter() {
+            // All have the same buckets.
+            let _overflown = all.checked_add_assign(&slot.times.load());
         }
         all
-    }
-
-    pub(crate) fn poll_time(&self) -> Distribution {
-        distribution(&self.poll_times())
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Arc<Slot>>> {
@@ -342,9 +344,9 @@ mod tests {
         let seen = thread.expect("a thread").join().expect("it ends").expect("it ran");
         assert_eq!(seen.name.as_deref(), Some("a-worker"));
         assert!(long_ones(&board).is_empty());
-        assert_eq!(board.poll_time().count, 1);
+        assert_eq!(board.poll_times().as_slice().iter().sum::<u64>(), 1);
         assert_eq!(board.slow_polls(0), 1);
-        assert!(board.poll_time().max >= Duration::from_millis(7));
+        assert!(crate::observe::distribution(&board.poll_times()).max >= Duration::from_millis(7));
     }
 
     #[test]
