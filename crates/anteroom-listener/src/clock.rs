@@ -14,6 +14,7 @@ use crate::sys;
 /// assert!(anteroom_listener::monotonic_nanos() >= before);
 /// ```
 #[must_use]
+#[inline]
 pub fn monotonic_nanos() -> u64 {
     sys::monotonic_nanos()
 }

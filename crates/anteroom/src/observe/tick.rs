@@ -9,10 +9,12 @@ use anteroom_listener::monotonic_nanos;
 pub(crate) struct Tick(u64);
 
 impl Tick {
+    #[inline]
     pub(crate) fn now() -> Self {
         Self::from_nanos(monotonic_nanos())
     }
 
+    #[inline]
     pub(crate) fn from_nanos(nanos: u64) -> Self {
         Self(nanos.max(1))
     }
@@ -22,6 +24,7 @@ impl Tick {
     }
 
     /// Nanoseconds since an earlier one.
+    #[inline]
     pub(crate) fn since(self, earlier: Self) -> u64 {
         self.0.saturating_sub(earlier.0)
     }
@@ -32,6 +35,7 @@ impl Tick {
     }
 
     /// So many nanoseconds later.
+    #[inline]
     pub(crate) fn plus(self, nanos: u64) -> Self {
         Self(self.0.saturating_add(nanos))
     }

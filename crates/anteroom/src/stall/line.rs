@@ -21,6 +21,7 @@ impl Line {
     }
 
     /// By its own thread only. `since` is not 0.
+    #[inline]
     pub(super) fn begin(&self, since: u64, words: [u64; 3]) {
         self.since.store(0, Relaxed);
         // Who reads a word of this work, and then `since`, does not find that of the work before.
@@ -32,6 +33,7 @@ impl Line {
     }
 
     /// By its own thread only.
+    #[inline]
     pub(super) fn end(&self) {
         self.since.store(0, Release);
     }

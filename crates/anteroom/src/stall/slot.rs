@@ -57,6 +57,7 @@ impl Slot {
     }
 
     /// By its own thread only.
+    #[inline]
     pub(super) fn begin(&self, since: Tick, work: Work) {
         let what = (work.of as u64) << 8 | work.part as u64;
         self.line.begin(since.nanos(), [what, work.key, work.span]);
@@ -64,11 +65,13 @@ impl Slot {
     }
 
     /// Its thread has come back. By its own thread only.
+    #[inline]
     pub(super) fn end(&self) {
         self.line.end();
     }
 
     /// One poll of a handler took so many nanoseconds. By its own thread only.
+    #[inline]
     pub(super) fn poll_took(&self, nanos: u64) {
         record_nanos(&self.times, nanos);
         self.polled.store(self.polled.load(Relaxed).wrapping_add(nanos), Relaxed);
