@@ -19,7 +19,7 @@ use super::rota::Rota;
 use super::threshold::Threshold;
 use super::trouble::{Reaction, Trouble};
 use super::vigil::Vigil;
-use crate::admit::{Age, Cause};
+use crate::admit::{Age, Cause, Stage};
 use crate::config::{Config, OutOfDescriptors};
 use crate::gate::{Gate, Parked, Summons};
 use crate::lifecycle::{AcceptError, Core, Failure};
@@ -61,6 +61,14 @@ impl Post {
     }
 }
 
+/// What came of one batch.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Taken {
+    pub(super) accepted: usize,
+    /// The queue is known to be empty now.
+    pub(super) is_all: bool,
+}
+
 /// What to do after a turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Next {
@@ -84,10 +92,6 @@ pub(crate) struct Acceptor {
     pub(super) glances: Events,
     /// The lane that was last given what another had left standing.
     pub(super) stood_in: usize,
-    /// For each desk, at how many looks in a row nobody stood in for its taker.
-    pub(super) in_vain: Vec<u32>,
-    /// Which takers have come when they were given somebody in another's place.
-    pub(super) has_come: Vec<bool>,
     rota: Rota,
     gather: Gather,
     reserve: Reserve,
@@ -118,8 +122,6 @@ impl Acceptor {
             vigil: Vigil::new(desks.len()),
             glances: Events::with_capacity(EVENTS),
             stood_in: 0,
-            has_come: vec![false; desks.len()],
-            in_vain: vec![0; desks.len()],
             office,
             desks,
             rota: Rota::new(ports.len()),
@@ -213,15 +215,22 @@ impl Acceptor {
     /// queue is known to be empty now.
     pub(super) fn accept_batch(&mut self, index: usize, now: Instant) -> bool {
         let lane = self.posts.get(index).map_or(0, |post| post.desk);
-        self.accept_batch_into(lane, index, usize::MAX, now)
+        self.accept_batch_into(lane, index, usize::MAX, now).is_all
     }
 
     /// The same, no more than so many, into any lane.
-    pub(super) fn accept_batch_into(&mut self, lane: usize, index: usize, most: usize, now: Instant) -> bool {
-        let Some(desk) = self.desk_of(index) else { return true };
+    pub(super) fn accept_batch_into(
+        &mut self,
+        lane: usize,
+        index: usize,
+        most: usize,
+        now: Instant,
+    ) -> Taken {
+        let nobody = Taken { accepted: 0, is_all: false };
+        let Some(desk) = self.desk_of(index) else { return Taken { is_all: true, ..nobody } };
         // A taker may be held up in the filter: that is not to hold up this thread.
         let counter = if self.is_takers(index) { desk.try_lock() } else { Some(desk.lock()) };
-        let Some(mut counter) = counter else { return false };
+        let Some(mut counter) = counter else { return nobody };
         let served = counter.accept(&self.office, index, lane, most, Summons::Taker, now);
         drop(counter);
         let (accepted, end) = match served {
@@ -231,25 +240,22 @@ impl Acceptor {
                 if self.posts.get(index).is_some_and(|post| post.desk == lane) {
                     self.hold_back(index);
                 }
-                return false;
+                return nobody;
             }
         };
         match self.core.gate.ports().get(index).filter(|_| self.is_takers(index)) {
             Some(port) => port.ledger.left_standing(accepted),
-            None => self.gather.count(accepted, now),
+            None => self.gather.count(accepted, matches!(end, BatchEnd::Empty), now),
         }
         if let Some(post) = self.posts.get_mut(index).filter(|_| accepted > 0) {
             post.trouble.is_over();
             post.leaving.accepted(accepted);
         }
-        match end {
-            BatchEnd::Empty => true,
-            BatchEnd::Error(error) => {
-                self.meet(index, error);
-                false
-            }
-            _ => false,
+        let is_all = matches!(end, BatchEnd::Empty);
+        if let BatchEnd::Error(error) = end {
+            self.meet(index, error);
         }
+        Taken { accepted, is_all }
     }
 
     pub(super) fn desk_of(&self, index: usize) -> Option<Arc<Desk>> {
@@ -269,7 +275,7 @@ impl Acceptor {
         for mut parked in arriving {
             let Some(port) = gate.ports().get(parked.port) else { continue };
             parked.id = self.office.ids(1);
-            let mut newcomers = threshold.look_again(parked).into_iter().collect();
+            let mut newcomers = threshold.look_again(parked, Stage::Queue).into_iter().collect();
             gate.admit(port.lane, &mut newcomers, Summons::Taker, now);
         }
         gate.let_in(came);

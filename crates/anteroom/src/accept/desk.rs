@@ -175,12 +175,14 @@ impl Desk {
 
     /// What a vigil sees of it, with those of its listeners that have something.
     pub(super) fn sight(&self, waiting: &[usize], now: Instant) -> Sight {
-        let queue = Line { turns: self.turns.load(Ordering::Relaxed), somebody_waits: !waiting.is_empty() };
-        let room = match self.is_alone() {
-            true => Line::default(),
-            false => self.office.core.gate.line(self.lane, now),
-        };
-        Sight { queue, room }
+        let Line { asks, somebody_waits, is_eager } = self.line(now);
+        let accepts = self.turns.load(Ordering::Relaxed);
+        Sight { accepts, asks, somebody_waits: somebody_waits || !waiting.is_empty(), is_eager }
+    }
+
+    /// Those of its room whom others could be given: nobody, where it is alone.
+    pub(super) fn line(&self, now: Instant) -> Line {
+        if self.is_alone() { Line::default() } else { self.office.core.gate.line(self.lane, now) }
     }
 
     /// The listeners that have something, of those that the taker is to look after.

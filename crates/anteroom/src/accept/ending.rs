@@ -82,6 +82,11 @@ impl Acceptor {
             if may_come_back && deadline.is_none_or(|deadline| deadline > now) {
                 return Some(Next::Sleep(deadline));
             }
+            // Who stands before a taker that does not come may go over to another while it is there.
+            let look = self.next_look().filter(|_| self.is_anybody_to_move(now));
+            if look.is_some() && deadline.is_none_or(|deadline| deadline > now) {
+                return Some(Next::Sleep(earliest([look, deadline])));
+            }
             self.core.gate.close_doors();
             self.ending = Ending::Closed;
         }

@@ -20,18 +20,32 @@ pub(super) struct Gather {
     since: Instant,
     came: usize,
     is_close: bool,
-    /// Somebody came in this turn.
+    turn: Turn,
+}
+
+/// What this turn brought so far.
+#[derive(Debug)]
+struct Turn {
     is_busy: bool,
+    /// Nobody is known to be left in a queue.
+    is_all: bool,
+}
+
+impl Default for Turn {
+    fn default() -> Self {
+        Self { is_busy: false, is_all: true }
+    }
 }
 
 impl Gather {
     pub(super) fn new(now: Instant) -> Self {
-        Self { since: now, came: 0, is_close: false, is_busy: false }
+        Self { since: now, came: 0, is_close: false, turn: Turn::default() }
     }
 
-    /// So many have been accepted.
-    pub(super) fn count(&mut self, accepted: usize, now: Instant) {
-        self.is_busy |= accepted > 0;
+    /// So many have been accepted, and that was all or not.
+    pub(super) fn count(&mut self, accepted: usize, is_all: bool, now: Instant) {
+        self.turn.is_busy |= accepted > 0;
+        self.turn.is_all &= is_all;
         self.came += accepted;
         if self.came >= SAMPLE {
             let came = u32::try_from(self.came).unwrap_or(u32::MAX);
@@ -42,8 +56,8 @@ impl Gather {
 
     /// How long to wait after this turn before the next. Nobody waits for the first who comes after a rest.
     pub(super) fn pause(&mut self) -> Option<Duration> {
-        let is_busy = std::mem::take(&mut self.is_busy);
-        (is_busy && self.is_close).then_some(PAUSE)
+        let Turn { is_busy, is_all } = std::mem::take(&mut self.turn);
+        (is_busy && is_all && self.is_close).then_some(PAUSE)
     }
 }
 
@@ -54,7 +68,7 @@ mod tests {
     fn after(gather: &mut Gather, start: Instant, connections: u32, apart: Duration) -> Option<Duration> {
         for number in 1..=connections {
             let _between = gather.pause();
-            gather.count(1, start + apart * number);
+            gather.count(1, true, start + apart * number);
         }
         gather.pause()
     }
@@ -66,6 +80,8 @@ mod tests {
         assert_eq!(after(&mut gather, start, 31, Duration::from_micros(10)), None);
         assert_eq!(after(&mut gather, start, 1, Duration::from_micros(320)), Some(PAUSE));
         assert_eq!(gather.pause(), None);
+        gather.count(8, false, start + Duration::from_micros(400));
+        assert_eq!(gather.pause(), None, "there are more");
     }
 
     #[test]

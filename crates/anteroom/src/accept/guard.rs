@@ -6,10 +6,11 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::acceptor::Acceptor;
+use super::acceptor::{Acceptor, Taken};
 use super::desk::Met;
 use super::threshold::Threshold;
-use crate::gate::Summons;
+use crate::admit::Stage;
+use crate::gate::{Newcomer, Opening, Port, Summons};
 use crate::observe::{Accepting, Phase};
 
 /// So many looks in a row at which nobody else could be given anybody: then their own lane keeps them.
@@ -39,6 +40,15 @@ impl Told {
     }
 }
 
+/// One who can be given what another leaves standing.
+#[derive(Clone, Copy, Debug)]
+struct Helper {
+    lane: usize,
+    /// So many at most.
+    most: usize,
+    nobody_waits: bool,
+}
+
 impl Acceptor {
     pub(super) fn is_takers(&self, index: usize) -> bool {
         self.posts.get(index).is_some_and(|post| post.told.is_takers())
@@ -46,25 +56,22 @@ impl Acceptor {
 
     /// When to look at the takers next. `None`: nobody is to be looked at, or the next newcomer tells.
     pub(super) fn next_look(&self) -> Option<Instant> {
-        self.vigil.next().filter(|_| self.posts.iter().any(|post| post.told.is_takers()))
+        self.vigil.next().filter(|_| self.desks.iter().any(|desk| desk.is_attended()))
     }
 
     /// Looks whether takers come, and accepts where they do not.
     pub(super) fn keep_vigil(&mut self, now: Instant) {
+        // No newcomer tells of one who has spoken, or whom a rate lets in.
+        if self.vigil.is_asleep() && self.is_anybody_to_move(now) {
+            self.vigil.rouse(now);
+        }
         if self.vigil.is_due(now) {
             let waiting: Vec<_> = self.desks.iter().map(|desk| desk.waiting(&mut self.glances)).collect();
             let desks = self.desks.iter().zip(&waiting);
             let sights: Vec<_> = desks.map(|(desk, waiting)| desk.sight(waiting, now)).collect();
             let late = self.vigil.look(&sights, now);
-            for desk in late.rooms {
-                self.move_over(desk, now);
-            }
-            for (desk, listeners) in
-                late.queues.into_iter().filter_map(|desk| Some((desk, waiting.get(desk)?)))
-            {
-                for &index in listeners {
-                    self.stand_in(desk, index, now);
-                }
+            for (desk, listeners) in late.into_iter().filter_map(|desk| Some((desk, waiting.get(desk)?))) {
+                self.help(desk, listeners, now);
             }
         }
         // Before the room is looked at: who is let in from here on tells, who was before is seen.
@@ -74,85 +81,97 @@ impl Acceptor {
         (0..self.posts.len()).for_each(|index| self.arrange(index));
     }
 
-    /// Empties the queue of a listener whose taker is late: for the takers of the same kind that come, a batch for
-    /// each, or, where none does, into the room of its own lane.
-    fn stand_in(&mut self, desk: usize, index: usize, now: Instant) {
-        if !self.office.is_filter_free() {
-            return;
-        }
-        let eager = self.eager_kin(desk, index);
+    /// Whether somebody can be taken and has not been yet, whom others could be given.
+    pub(super) fn is_anybody_to_move(&self, now: Instant) -> bool {
+        self.desks.iter().any(|desk| desk.line(now).somebody_waits)
+    }
+
+    /// A taker leaves people standing: whoever serves the same and comes is given them, those in its room first. Where
+    /// nobody comes, its own lane keeps them.
+    fn help(&mut self, desk: usize, listeners: &[usize], now: Instant) {
+        self.core.gate.call(desk);
         let is_alone = self.desks.get(desk).is_none_or(|desk| desk.is_alone());
-        if let Some(looks) = self.in_vain.get_mut(desk) {
-            *looks = if eager.is_empty() { *looks + 1 } else { 0 };
-            if !is_alone && eager.is_empty() && *looks < IN_VAIN {
+        let mut helpers = self.helpers(desk, now);
+        let is_in_vain = self.vigil.in_vain(desk, helpers.is_empty()) >= IN_VAIN;
+        self.move_over(desk, &mut helpers, now);
+        for &index in listeners {
+            if !self.office.is_filter_free() {
                 return;
             }
-        }
-        if eager.is_empty() {
+            self.stand_in(desk, index, &mut helpers, now);
             for _ in 0..AT_ONCE {
-                if !self.is_takers(index) || self.accept_batch(index, now) {
-                    return;
+                let keeps = (is_alone || is_in_vain) && self.is_takers(index);
+                if !keeps || self.accept_batch(index, now) {
+                    break;
                 }
             }
         }
-        for lane in eager {
-            // The first shows whether it comes, which is not to be seen of one before whom nobody stands.
-            let comes = self.has_come.get_mut(lane).is_some_and(|has_come| std::mem::replace(has_come, true));
-            self.stood_in = lane;
-            let most = if comes { usize::MAX } else { 1 };
-            if !self.is_takers(index) || self.accept_batch_into(lane, index, most, now) {
+    }
+
+    /// Those of its kind who come, and how many places they have ready. They take turns.
+    fn helpers(&self, desk: usize, now: Instant) -> Vec<Helper> {
+        let Some(kin) = self.desks.get(desk).map(|desk| desk.kin()) else { return Vec::new() };
+        let is_attended = |lane: usize| self.desks.get(lane).is_some_and(|desk| desk.is_attended());
+        let come = kin.filter(|&lane| lane != desk && is_attended(lane) && self.vigil.comes(lane));
+        let helpers = come.map(|lane| {
+            let Opening { most, nobody_waits } = self.core.gate.opening(lane, now);
+            let most = if self.vigil.is_tried(lane) { most } else { most.min(1) };
+            Helper { lane, most, nobody_waits }
+        });
+        let mut helpers: Vec<_> = helpers.filter(|helper| helper.most > 0).collect();
+        let first = helpers.iter().position(|helper| helper.lane > self.stood_in).unwrap_or(0);
+        helpers.rotate_left(first);
+        helpers
+    }
+
+    fn gives(&mut self, helper: &mut Helper, connections: usize, now: Instant) {
+        helper.most = helper.most.saturating_sub(connections);
+        if connections > 0 {
+            self.vigil.give(helper.lane, now);
+            self.stood_in = helper.lane;
+        }
+    }
+
+    /// Accepts from a listener whose taker is late, a batch for each who serves its address.
+    fn stand_in(&mut self, desk: usize, index: usize, helpers: &mut [Helper], now: Instant) {
+        let ports = self.core.gate.ports();
+        let Some(port) = ports.get(index).filter(|port| port.lane == desk).map(Arc::clone) else { return };
+        for helper in helpers.iter_mut().filter(|helper| helper.most > 0) {
+            if !self.is_takers(index) || !self.serves(helper.lane, &port) {
+                continue;
+            }
+            let Taken { accepted, is_all } = self.accept_batch_into(helper.lane, index, helper.most, now);
+            self.gives(helper, accepted, now);
+            if is_all {
                 return;
             }
         }
     }
 
-    /// Whoever stands in the room of a taker that does not come goes over to one that does: a stuck shard had been
-    /// given them before it was known to be stuck, or had accepted them itself.
-    fn move_over(&mut self, desk: usize, now: Instant) {
-        if self.core.life.phase() >= Phase::Draining {
-            return;
-        }
+    /// Whoever stands in the room of a late taker goes over to others who serve all that it serves: it had been given
+    /// them before it was known to be late, or had let them in itself.
+    fn move_over(&mut self, desk: usize, helpers: &mut [Helper], now: Instant) {
         let core = Arc::clone(&self.core);
-        let Some(index) = core.gate.ports().iter().position(|port| port.lane == desk) else { return };
         let threshold = Threshold::of(&core.gate, None, now);
-        for lane in self.eager_kin(desk, index) {
-            let has_come = self.has_come.get(lane).is_some_and(|has_come| *has_come);
-            let most = core.gate.space(lane).min(if has_come { AT_ONCE } else { 1 });
-            let moved = core.gate.move_out(desk, most, now).into_iter();
-            let mut newcomers = moved.filter_map(|parked| threshold.look_again(parked)).collect();
-            core.gate.admit(lane, &mut newcomers, Summons::Taker, now);
+        for helper in helpers.iter_mut().filter(|helper| helper.nobody_waits) {
+            let mut own = core.gate.ports().iter().filter(|port| port.lane == desk);
+            if !own.all(|port| self.serves(helper.lane, port)) {
+                continue;
+            }
+            let moved = core.gate.move_out(desk, helper.most.min(AT_ONCE), now);
+            self.gives(helper, moved.len(), now);
+            let newcomers = moved.into_iter().filter_map(|parked| threshold.look_again(parked, Stage::Room));
+            // In the line where they stood nobody is silent.
+            let mut newcomers = newcomers.map(Newcomer::who_spoke).collect();
+            core.gate.admit(helper.lane, &mut newcomers, Summons::Taker, now);
         }
         core.gate.tell_room();
     }
 
-    /// Those who serve the same address, and have just come for others, or have taken everybody whom they were given and
-    /// wait for more; they take turns.
-    fn eager_kin(&mut self, desk: usize, index: usize) -> Vec<usize> {
-        let core = Arc::clone(&self.core);
-        let (Some(kin), Some(port)) =
-            (self.desks.get(desk).map(|desk| desk.kin()), core.gate.ports().get(index))
-        else {
-            return Vec::new();
-        };
-        let is_same = |lane| {
-            let mut of_lane = core.gate.ports().iter().filter(move |other| other.lane == lane);
-            of_lane.any(|other| other.address == port.address)
-        };
-        let mut eager = Vec::new();
-        for lane in kin.filter(|&lane| lane != desk) {
-            let is_served = self.desks.get(lane).is_some_and(|desk| desk.is_attended());
-            let comes = self.vigil.has_come(lane);
-            let may_come = is_served && !self.vigil.is_late(lane) && is_same(lane);
-            if may_come && (comes || core.gate.is_eager(lane)) {
-                eager.push(lane);
-            }
-            if let Some(has_come) = self.has_come.get_mut(lane) {
-                *has_come = comes || (*has_come && eager.last() == Some(&lane));
-            }
-        }
-        let first = eager.iter().position(|&lane| lane > self.stood_in).unwrap_or(0);
-        eager.rotate_left(first);
-        eager
+    /// Whether a lane has a listener at the address of this one.
+    fn serves(&self, lane: usize, port: &Port) -> bool {
+        let mut of_lane = self.core.gate.ports().iter().filter(|other| other.lane == lane);
+        of_lane.any(|other| other.address == port.address)
     }
 
     /// Takes up what takers met.

@@ -27,34 +27,42 @@ impl<'a> Threshold<'a> {
         Self { gate, policy: gate.policy(), filter, now }
     }
 
-    /// One who has passed before, here or at a predecessor's, is only looked at: whoever has left comes to
-    /// its end. It takes no share: what its source may have was asked when it came.
-    pub(super) fn look(&self, parked: Parked, state: PeerState, unread: Unread) -> Option<Newcomer> {
+    /// Whoever has left comes to its end.
+    fn look(
+        &self,
+        parked: Parked,
+        state: PeerState,
+        unread: Unread,
+        stage: Stage,
+    ) -> Option<(Parked, Voice)> {
         let age = parked.age.since_handshake(self.now);
-        let voice = match self.policy.judge.judge(&parked.peer, state, age) {
-            Judgement::Serve if unread == Unread::Nothing => Voice::Silent,
-            Judgement::Serve => Voice::Spoke,
-            Judgement::ServeUntil(patience) => Voice::SpokeAndClosed(patience),
+        match self.policy.judge.judge(&parked.peer, state, age) {
+            Judgement::Serve if unread == Unread::Nothing => Some((parked, Voice::Silent)),
+            Judgement::Serve => Some((parked, Voice::Spoke)),
+            Judgement::ServeUntil(patience) => Some((parked, Voice::SpokeAndClosed(patience))),
             verdict => {
-                self.gate.end(parked, verdict, Stage::Queue, self.now);
-                return None;
+                self.gate.end(parked, verdict, stage, self.now);
+                None
             }
-        };
-        Some(Newcomer { parked, from: None, voice })
+        }
     }
 
-    /// The same, of one whose peer nobody has looked at just now.
-    pub(super) fn look_again(&self, parked: Parked) -> Option<Newcomer> {
+    /// One who has passed before, here or at a predecessor's, is only looked at. It takes no share: what its source
+    /// may have was asked when it came.
+    pub(super) fn look_again(&self, parked: Parked, stage: Stage) -> Option<Newcomer> {
         let Parked { id, port, stream, peer, kernel_wait, age } = parked;
         let (mut batch, mut accepted) = (Batch::new(), Some(Accepted::new(stream, peer)));
         batch.fill(1, || accepted.take().ok_or_else(|| io::ErrorKind::WouldBlock.into()));
         let Classified { stream, peer, state, unread, .. } = batch.classify().next()?;
-        self.look(Parked { id, port, stream, peer, kernel_wait, age }, state, unread)
+        let parked = Parked { id, port, stream, peer, kernel_wait, age };
+        let (parked, voice) = self.look(parked, state, unread, stage)?;
+        let from = parked.peer.ip();
+        Some(Newcomer { parked, from, voice, is_moved: true })
     }
 
     /// Whoever does not pass has come to its end.
     pub(super) fn cross(&mut self, parked: Parked, state: PeerState, unread: Unread) -> Option<Newcomer> {
-        let Newcomer { parked, voice, .. } = self.look(parked, state, unread)?;
+        let (parked, voice) = self.look(parked, state, unread, Stage::Queue)?;
         let Self { gate, policy, filter, now } = self;
         let (peer, now) = (parked.peer, *now);
         if !policy.access.admits(peer.ip()) {
@@ -74,7 +82,7 @@ impl<'a> Threshold<'a> {
                 return None;
             }
         }
-        Some(Newcomer { parked, from: peer.ip(), voice })
+        Some(Newcomer { parked, from: peer.ip(), voice, is_moved: false })
     }
 }
 

@@ -5,8 +5,6 @@
 
 use std::time::{Duration, Instant};
 
-use crate::gate::Line;
-
 /// Between two looks while connections come.
 const TICK: Duration = Duration::from_millis(5);
 
@@ -36,17 +34,16 @@ pub(super) struct Vigil {
 /// What was seen of one taker.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Taker {
-    queue: Diligence,
-    room: Diligence,
-}
-
-/// Whether a taker comes for those who stand in one place.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Diligence {
-    turns: u64,
+    accepts: u64,
+    asks: u64,
     /// Between the last two looks.
     has_come: bool,
+    is_eager: bool,
     conduct: Conduct,
+    /// It was given somebody in another's place, and has come for them.
+    is_tried: bool,
+    /// At so many looks in a row nobody could be given those who stand before it.
+    in_vain: u32,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -59,10 +56,13 @@ enum Conduct {
     Late,
 }
 
-impl Diligence {
+impl Taker {
     /// Whether it leaves somebody standing.
-    fn look(&mut self, Line { turns, somebody_waits }: Line) -> bool {
-        self.has_come = std::mem::replace(&mut self.turns, turns) != turns;
+    fn look(&mut self, sight: Sight) -> bool {
+        let Sight { accepts, asks, somebody_waits, is_eager } = sight;
+        self.has_come = (self.accepts, self.asks) != (accepts, asks);
+        (self.accepts, self.asks, self.is_eager) = (accepts, asks, is_eager);
+        self.is_tried &= self.has_come || is_eager;
         self.conduct = match self.conduct {
             _ if self.has_come => Conduct::Prompt,
             Conduct::Late => Conduct::Late,
@@ -74,20 +74,17 @@ impl Diligence {
     }
 }
 
-/// One desk as it is now.
-#[derive(Clone, Copy, Debug)]
+/// One desk and its taker as they are now.
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Sight {
-    /// In the kernel.
-    pub(super) queue: Line,
-    /// In the waiting room. Nobody waits there where nobody else could be given them.
-    pub(super) room: Line,
-}
-
-/// The desks that leave somebody standing, by their number.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Late {
-    pub(super) queues: Vec<usize>,
-    pub(super) rooms: Vec<usize>,
+    /// How often the taker has come to accept.
+    pub(super) accepts: u64,
+    /// How often it has asked for somebody, where others could be given them.
+    pub(super) asks: u64,
+    /// In the kernel's queue, or in the room where somebody else could be given them.
+    pub(super) somebody_waits: bool,
+    /// It has taken everybody, and sleeps until somebody comes.
+    pub(super) is_eager: bool,
 }
 
 impl Vigil {
@@ -111,16 +108,34 @@ impl Vigil {
         self.next().is_some_and(|next| next <= now)
     }
 
-    /// Whether the taker of this desk was late at the last look.
-    pub(super) fn is_late(&self, desk: usize) -> bool {
-        self.takers.get(desk).is_some_and(|Taker { queue, room }| {
-            queue.conduct == Conduct::Late || room.conduct == Conduct::Late
-        })
+    /// Whether the taker of this desk comes for others, or waits for somebody to come for.
+    pub(super) fn comes(&self, desk: usize) -> bool {
+        let taker = self.takers.get(desk).filter(|taker| taker.conduct != Conduct::Late);
+        taker.is_some_and(|taker| taker.has_come || taker.is_eager)
     }
 
-    /// Whether the taker of this desk came between the last two looks.
-    pub(super) fn has_come(&self, desk: usize) -> bool {
-        self.takers.get(desk).is_some_and(|taker| taker.queue.has_come)
+    /// Whether it has come for whom it was given in another's place. That one comes is not to be seen while nobody
+    /// stands before it: the first whom it is given shows it.
+    pub(super) fn is_tried(&self, desk: usize) -> bool {
+        self.takers.get(desk).is_some_and(|taker| taker.is_tried || taker.has_come)
+    }
+
+    /// It is given somebody in another's place: to be looked at soon.
+    pub(super) fn give(&mut self, desk: usize, now: Instant) {
+        if let Some(taker) = self.takers.get_mut(desk) {
+            (taker.is_tried, taker.is_eager) = (true, false);
+        }
+        if let State::Awake { next, .. } = &mut self.state {
+            *next = now + SECOND_LOOK;
+        }
+    }
+
+    /// Those who stand before a late taker could be given to somebody, or not. Says at how many looks in a row they
+    /// could not.
+    pub(super) fn in_vain(&mut self, desk: usize, is_in_vain: bool) -> u32 {
+        let Some(taker) = self.takers.get_mut(desk) else { return 0 };
+        taker.in_vain = if is_in_vain { taker.in_vain.saturating_add(1) } else { 0 };
+        taker.in_vain
     }
 
     /// The first newcomer after a rest.
@@ -130,24 +145,20 @@ impl Vigil {
         }
     }
 
-    /// A look at every desk, in their order.
-    pub(super) fn look(&mut self, sights: &[Sight], now: Instant) -> Late {
-        let mut late = Late::default();
+    /// A look at every desk, in their order. Gives the numbers of those whose takers leave somebody standing.
+    pub(super) fn look(&mut self, sights: &[Sight], now: Instant) -> Vec<usize> {
+        let mut late = Vec::new();
         let State::Awake { moved, .. } = &mut self.state else { return late };
         let mut pause = TICK;
         for (desk, (taker, sight)) in self.takers.iter_mut().zip(sights).enumerate() {
-            let queue = (&mut taker.queue, sight.queue, &mut late.queues);
-            let room = (&mut taker.room, sight.room, &mut late.rooms);
-            for (diligence, line, late) in [queue, room] {
-                if diligence.turns != line.turns || line.somebody_waits {
-                    *moved = now;
-                }
-                if diligence.look(line) {
-                    late.push(desk);
-                }
-                if diligence.conduct != Conduct::Prompt && line.somebody_waits {
-                    pause = SECOND_LOOK;
-                }
+            if taker.accepts != sight.accepts || sight.somebody_waits {
+                *moved = now;
+            }
+            if taker.look(*sight) {
+                late.push(desk);
+            }
+            if taker.conduct == Conduct::Suspect {
+                pause = SECOND_LOOK;
             }
         }
         self.state = match *moved {
@@ -162,15 +173,14 @@ impl Vigil {
 mod tests {
     use super::*;
 
-    /// Whether it was late at each of the looks.
-    fn looks(lines: &[(u64, bool)]) -> Vec<bool> {
-        let mut diligence = Diligence::default();
-        let line = |&(turns, somebody_waits)| Line { turns, somebody_waits };
-        lines.iter().map(|seen| diligence.look(line(seen))).collect()
+    fn sight(accepts: u64, somebody_waits: bool) -> Sight {
+        Sight { accepts, somebody_waits, ..Sight::default() }
     }
 
-    fn queue(turns: u64, somebody_waits: bool) -> [Sight; 1] {
-        [Sight { queue: Line { turns, somebody_waits }, room: Line::default() }]
+    /// Whether it was late at each of the looks.
+    fn looks(sights: &[(u64, bool)]) -> Vec<bool> {
+        let mut taker = Taker::default();
+        sights.iter().map(|&(accepts, waits)| taker.look(sight(accepts, waits))).collect()
     }
 
     #[test]
@@ -198,34 +208,52 @@ mod tests {
 
     #[test]
     fn it_looks_sooner_at_a_suspect_and_sleeps_when_nobody_comes() {
-        let now = Instant::now();
+        let (now, nobody) = (Instant::now(), Vec::<usize>::new());
         let mut vigil = Vigil::new(1);
-        let (nobody, first) = (Late::default(), Late { queues: vec![0], rooms: Vec::new() });
         assert_eq!(vigil.next(), None);
         vigil.rouse(now);
         assert!(!vigil.is_due(now) && vigil.is_due(now + TICK));
-        assert_eq!(vigil.look(&queue(0, true), now), nobody);
+        assert_eq!(vigil.look(&[sight(0, true)], now), nobody);
         assert_eq!(vigil.next(), Some(now + SECOND_LOOK));
-        assert_eq!(vigil.look(&queue(0, true), now), first);
+        assert_eq!(vigil.look(&[sight(0, true)], now), [0]);
+        assert_eq!(vigil.next(), Some(now + TICK), "nobody was given anybody");
+        vigil.give(0, now);
         assert_eq!(vigil.next(), Some(now + SECOND_LOOK));
         let later = now + REST;
-        assert_eq!(vigil.look(&queue(1, false), later), nobody);
+        assert_eq!(vigil.look(&[sight(1, false)], later), nobody);
         assert!(!vigil.is_asleep(), "somebody has just come");
-        assert_eq!(vigil.look(&queue(1, false), later + REST), nobody);
-        assert!(vigil.is_asleep());
+        let asks = Sight { asks: 1, ..sight(1, false) };
+        assert_eq!(vigil.look(&[asks], later + REST), nobody);
+        assert!(vigil.is_asleep(), "a taker that only asks wakes nobody");
     }
 
     #[test]
-    fn one_who_lets_somebody_stand_in_the_room_is_late_though_nobody_stands_in_the_queue() {
+    fn one_who_comes_back_to_nobody_is_not_late_any_more() {
         let now = Instant::now();
+        let mut vigil = Vigil::new(2);
+        vigil.rouse(now);
+        for _ in 0..2 {
+            vigil.look(&[sight(3, true), sight(0, false)], now);
+        }
+        vigil.look(&[sight(3, false), sight(0, false)], now);
+        assert!(!vigil.comes(0), "others had whom it let stand");
+        vigil.look(&[Sight { asks: 1, ..sight(3, false) }, sight(0, false)], now);
+        assert!(vigil.comes(0));
+    }
+
+    #[test]
+    fn one_who_waits_for_somebody_is_tried_before_it_is_trusted() {
+        let now = Instant::now();
+        let eager = Sight { is_eager: true, ..sight(0, false) };
         let mut vigil = Vigil::new(1);
         vigil.rouse(now);
-        let room = |turns| [Sight { queue: Line::default(), room: Line { turns, somebody_waits: true } }];
-        assert_eq!(vigil.look(&room(3), now), Late::default());
-        assert_eq!(vigil.look(&room(3), now), Late::default());
-        assert_eq!(vigil.look(&room(3), now), Late { queues: Vec::new(), rooms: vec![0] });
-        assert!(vigil.is_late(0) && !vigil.has_come(0));
-        assert_eq!(vigil.look(&room(4), now), Late::default(), "it has taken somebody");
-        assert!(!vigil.is_late(0));
+        vigil.look(&[eager], now);
+        assert!(vigil.comes(0) && !vigil.is_tried(0));
+        vigil.give(0, now);
+        vigil.look(&[eager], now);
+        assert!(vigil.comes(0) && vigil.is_tried(0), "it has taken them");
+        vigil.look(&[sight(0, true)], now);
+        assert!(!vigil.comes(0) && !vigil.is_tried(0), "it does not take the next");
+        assert_eq!([true, true, false, true].map(|is| vigil.in_vain(0, is)), [1, 2, 0, 1]);
     }
 }

@@ -171,6 +171,12 @@ impl Lane {
         self.max_connections(rules).map_or(0, |places| places.saturating_sub(self.open))
     }
 
+    /// Places that nobody who waits will have. Where there is no limit there is no end of them.
+    pub(super) fn unclaimed(&self, rules: &Rules) -> usize {
+        let taken = self.open + self.queued();
+        self.max_connections(rules).map_or(usize::MAX, |places| places.saturating_sub(taken))
+    }
+
     pub(super) fn has_place(&self, rules: &Rules) -> bool {
         self.max_connections(rules).is_none_or(|places| self.open < places)
     }

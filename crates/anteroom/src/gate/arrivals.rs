@@ -59,13 +59,13 @@ impl Gate {
         let waker = {
             let (mut state, lane) = self.lock(lane);
             let abandoned = state.doors.get(lane).is_none_or(Door::is_abandoned);
-            for Newcomer { parked, from, voice } in newcomers.drain(..) {
+            for Newcomer { parked, from, voice, is_moved } in newcomers.drain(..) {
                 if abandoned {
                     refused.push((parked, Cause::Closed));
                     continue;
                 }
                 let age = parked.age;
-                match state.room.arrive(Arrival { lane, age, from, voice, item: parked }, now) {
+                match state.room.arrive(Arrival { lane, age, from, voice, is_moved, item: parked }, now) {
                     Admission::Waits => {}
                     Admission::WaitsInsteadOf(parked, cause) | Admission::Refused(parked, cause) => {
                         refused.push((parked, cause));

@@ -46,18 +46,18 @@ pub(super) struct Door {
     is_prompt: bool,
     /// When it was woken, if it has not come yet.
     summoned: Option<Tick>,
-    /// How often it has come for somebody.
-    turns: u64,
+    /// How often it has asked for somebody.
+    asks: u64,
 }
 
 impl Door {
-    /// The taker comes for somebody.
-    pub(super) fn count_turn(&mut self) {
-        self.turns += 1;
+    /// The taker asks for somebody.
+    pub(super) fn count_ask(&mut self) {
+        self.asks += 1;
     }
 
-    pub(super) fn turns(&self) -> u64 {
-        self.turns
+    pub(super) fn asks(&self) -> u64 {
+        self.asks
     }
 
     pub(super) fn sleep(&mut self, taker: &Waker, on: Asleep) {

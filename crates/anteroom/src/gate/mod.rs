@@ -28,7 +28,7 @@ use histogram::AtomicHistogram;
 pub(crate) use self::door::{Asleep, Doorstep};
 use self::farewell::Farewells;
 use self::hall::{Hall, State};
-pub(crate) use self::line::Line;
+pub(crate) use self::line::{Line, Opening};
 pub(crate) use self::look::{Doorway, Pace};
 pub use self::open::Gone;
 pub(crate) use self::open::{CountedBy, OpenKey, Task as OpenTask, Whose, Wire};
@@ -77,6 +77,16 @@ pub(crate) struct Newcomer {
     /// Whose share it takes, if anybody's.
     pub(crate) from: Option<IpAddr>,
     pub(crate) voice: Voice,
+    /// It was let in before, here or at a predecessor's.
+    pub(crate) is_moved: bool,
+}
+
+impl Newcomer {
+    /// It need not speak first, whether bytes wait or not.
+    pub(crate) fn who_spoke(self) -> Self {
+        let voice = if self.voice == Voice::Silent { Voice::Spoke } else { self.voice };
+        Self { voice, ..self }
+    }
 }
 
 /// Whom an arrival wakes.

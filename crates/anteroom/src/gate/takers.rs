@@ -29,6 +29,7 @@ impl Gate {
         let (mut state, lane) = self.lock(lane);
         let State { room, doors, .. } = &mut *state;
         let Some(door) = doors.get_mut(lane) else { return Poll::Ready(Doorstep::End) };
+        door.count_ask();
         let waited = turn_came.and_then(|now| Some(now.since(door.comes_promptly()?)));
         if let Some(waited) = waited {
             self.delays.summons.fetch_add(1, Ordering::Relaxed);
@@ -68,9 +69,6 @@ impl Gate {
         loop {
             let (mut state, inside) = self.lock(lane);
             let now = Instant::now();
-            if let Some(door) = state.doors.get_mut(inside) {
-                door.count_turn();
-            }
             let (parked, place, is_watched) = match state.room.take(inside, now) {
                 Take::Ready { item, place, is_watched } => (item, place, is_watched),
                 Take::Late(parked, cause) => {
@@ -138,13 +136,6 @@ impl Gate {
         for lane in 0..self.lanes {
             self.abandon(lane);
         }
-    }
-
-    /// Whether the taker of `lane` has taken everybody, and sleeps until somebody comes.
-    pub(crate) fn is_eager(&self, lane: usize) -> bool {
-        let (state, inside) = self.lock(lane);
-        let sleeps = state.doors.get(inside).is_some_and(|door| door.sleeps_on(Asleep::Arrival));
-        sleeps && state.room.waiting_in(inside) == 0
     }
 
     /// The service of `lane` may be ready: its taker is to be woken, from outside the runtime

@@ -122,7 +122,7 @@ impl Room {
         if !self.access.admits(from) {
             return ended(Ended::Refused(Cause::Denied));
         }
-        match self.room.arrive(Arrival { lane, age, from, voice, item }, now) {
+        match self.room.arrive(Arrival { lane, age, from, voice, is_moved: false, item }, now) {
             Admission::Waits => Arrived { fate: Fate::Waits, instead: None },
             Admission::WaitsInsteadOf(other, cause) => {
                 Arrived { fate: Fate::Waits, instead: Some((other.id, cause)) }

@@ -30,7 +30,7 @@ enum Share {
 impl<T> Room<T> {
     /// Lets a connection wait, or not.
     pub(crate) fn arrive(&mut self, arrival: Arrival<T>, now: Instant) -> Admission<T> {
-        let Arrival { lane, age, from, voice, item } = arrival;
+        let Arrival { lane, age, from, voice, is_moved, item } = arrival;
         let is_new = age.handshake == now;
         let now = self.epoch.moment(now);
         let at = now.since(self.epoch.start);
@@ -62,12 +62,12 @@ impl<T> Room<T> {
         }
         let key = self.source(from);
         let known = key.and_then(|key| self.lanes.get_mut(lane)?.sources.find(key));
-        let out = match self.make_room(lane, standing, known, at) {
+        let out = match self.make_room(lane, standing, known.filter(|_| !is_moved), at) {
             Ok(out) => out,
             Err(cause) => return Admission::Refused(entry.item, cause),
         };
         let evicted = out.and_then(|(token, cause)| Some((self.end(token, now)?, cause)));
-        let rate = self.rules.share.per_second;
+        let rate = self.rules.share.per_second.filter(|_| !is_moved);
         if let Some(lane) = self.lanes.get_mut(lane) {
             entry.source = key.and_then(|key| lane.sources.hold(key, known, rate.as_ref(), at));
         }

@@ -105,10 +105,10 @@ impl<T> Room<T> {
         self.end(token, self.epoch.moment(now))
     }
 
-    /// Takes out whoever is the first to go of those who wait in `lane`, without a place: for another lane. The silent
-    /// stay.
+    /// Takes out whoever waits longest in the line of `lane`, without a place: for another lane. The silent, and those
+    /// who stand back, are not in it.
     pub(crate) fn move_out(&mut self, lane: usize, now: Instant) -> Option<T> {
-        let token = self.lanes.get(lane)?.first_to_go()?;
+        let token = self.lanes.get(lane)?.waiting.oldest()?;
         self.end(token, self.epoch.moment(now))
     }
 

@@ -60,6 +60,8 @@ pub(crate) struct Arrival<T> {
     /// Where it comes from; `None` for those who have no source.
     pub(crate) from: Option<IpAddr>,
     pub(crate) voice: Voice,
+    /// It was let in before, into another lane: its source is not asked, though it counts.
+    pub(crate) is_moved: bool,
     pub(crate) item: T,
 }
 
@@ -257,10 +259,17 @@ impl<T> Room<T> {
         self.lanes.get(lane).map_or(0, |lane| lane.vacancies(&self.rules, sockets))
     }
 
-    /// How many may come to wait in a lane, nobody being refused for it.
-    pub(crate) fn free_to_wait(&self, lane: usize) -> usize {
+    /// How many more a lane has places for that stand ready, beyond those who wait, nobody being refused for it. Where
+    /// a rate is used up it has none.
+    pub(crate) fn ready(&self, lane: usize, now: Instant) -> usize {
+        let Some(of) = self.lanes.get(lane) else { return 0 };
+        let at = self.epoch.moment(now).since(self.epoch.start);
+        if self.rules.accept_rate.is_some_and(|rate| !of.meter.is_free(&rate, at)) {
+            return 0;
+        }
         let sockets = self.spare_sockets(lane).unwrap_or(usize::MAX);
-        self.lanes.get(lane).map_or(0, |lane| lane.free_to_wait(&self.rules).min(sockets))
+        let room = of.free_to_wait(&self.rules).min(of.vacancies(&self.rules, sockets)).min(sockets);
+        room.min(of.unclaimed(&self.rules))
     }
 
     /// When the first in any line began to wait, or the oldest of the silent to be silent. Nobody who stands back

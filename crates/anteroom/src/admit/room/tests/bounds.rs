@@ -1,7 +1,7 @@
 //! The numbers that are never passed: places, waiting, sockets.
 
 use super::*;
-use crate::admit::EarlyRefusal;
+use crate::admit::{EarlyRefusal, Rate};
 
 #[test]
 fn a_full_lane_refuses_whoever_has_waited_longest_in_it_and_nobody_else() {
@@ -144,11 +144,19 @@ fn a_lane_that_nobody_serves_turns_everybody_away() {
 }
 
 #[test]
-fn whoever_is_free_to_wait_waits_and_the_next_does_not() {
-    let mut hall = Hall::new(&Config { max_waiting: 2, ..plain() });
-    let free = hall.room.free_to_wait(0);
-    let came = (0..).take_while(|&item| hall.come(item) == Admission::Waits).count();
-    assert_eq!((came, hall.room.free_to_wait(0)), (free, 0));
-    let moved: Vec<_> = std::iter::from_fn(|| hall.room.move_out(0, hall.now)).collect();
-    assert_eq!((moved.len(), hall.room.free_to_wait(0), hall.room.len()), (free, free, 0));
+fn what_a_lane_is_ready_for_is_served_at_once_and_nobody_is_refused_for_it() {
+    let mut hall = Hall::new(&Config { max_connections: Some(3), max_waiting: 9, ..plain() });
+    assert_eq!(hall.room.ready(0, hall.now), 3);
+    hall.come(1);
+    assert_eq!(hall.room.ready(0, hall.now), 2, "who waits has a claim");
+    assert_eq!(hall.take_all(), [1]);
+    for item in 2..4 {
+        assert_eq!(hall.come(item), Admission::Waits);
+    }
+    assert_eq!((hall.take_all(), hall.room.ready(0, hall.now)), (vec![2, 3], 0));
+    let hall = Hall::new(&Config { max_connections: None, max_waiting: 2, ..plain() });
+    assert_eq!(hall.room.ready(0, hall.now), 2, "nobody is refused for whom it is given");
+    let mut hall = Hall::new(&Config { accept_rate: Some(Rate::per_second(1).burst(1)), ..plain() });
+    hall.come(1);
+    assert_eq!((hall.take_all(), hall.room.ready(0, hall.now)), (vec![1], 0), "the rate is used up");
 }

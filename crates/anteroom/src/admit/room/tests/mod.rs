@@ -110,7 +110,7 @@ impl Hall {
         item: u32,
     ) -> Admission<u32> {
         let age = Age::accepted(self.now, Some(millis(aged)));
-        let admission = self.room.arrive(Arrival { lane, age, from, voice, item }, self.now);
+        let admission = self.room.arrive(Arrival { lane, age, from, voice, is_moved: false, item }, self.now);
         check(&self.room);
         admission
     }

@@ -170,7 +170,7 @@ fn a_million_sources_leave_the_table_within_its_bound() {
     let age = Age::accepted(now, None);
     for item in 0..1_000_000 {
         let from = Some(Ipv4Addr::from_bits(item).into());
-        room.arrive(Arrival { lane: 0, age, from, voice: Voice::Spoke, item }, now);
+        room.arrive(Arrival { lane: 0, age, from, voice: Voice::Spoke, is_moved: false, item }, now);
     }
     assert!(room.sources() <= crate::admit::share::MOST_SOURCES, "{}", room.sources());
     assert_eq!(room.len(), 1_010);
@@ -200,4 +200,30 @@ fn of_those_who_may_go_in_the_one_who_has_waited_longest_does() {
         order.extend(hall.take_all());
     }
     assert_eq!(order, [9, 10, 51, 11]);
+}
+
+#[test]
+fn whoever_is_moved_counts_for_its_source_and_is_not_asked() {
+    let mut hall = Hall::with(&at_most(1), &[LaneRules::default(); 2], None);
+    hall.come_from(1, 0);
+    hall.arrive(1, Some(ip(1)), Voice::Spoke, 1);
+    assert_eq!(hall.room.move_out(0, hall.now), Some(0));
+    let age = Age::accepted(hall.now, None);
+    let moved = Arrival { lane: 1, age, from: Some(ip(1)), voice: Voice::Spoke, is_moved: true, item: 0 };
+    assert_eq!(hall.room.arrive(moved, hall.now), Admission::Waits);
+    assert_eq!(hall.come_from(1, 2), Admission::Waits, "it has nobody in the lane that it left");
+    let newcomer = hall.arrive(1, Some(ip(1)), Voice::Spoke, 3);
+    assert_eq!(newcomer, Admission::WaitsInsteadOf(1, Cause::Share), "both count where they are");
+}
+
+#[test]
+fn who_stands_back_is_not_moved() {
+    let mut hall = Hall::new(&sharing(1, 4, 90));
+    for item in 0..4 {
+        hall.come_from(1, item);
+    }
+    assert_eq!(hall.take_all(), [0, 1, 2]);
+    hall.come_from(2, 9);
+    let moved: Vec<_> = std::iter::from_fn(|| hall.room.move_out(0, hall.now)).collect();
+    assert_eq!((moved, hall.room.waiting_in(0)), (vec![9], 1));
 }

@@ -32,7 +32,7 @@ impl Model {
             is_watched: voice == Voice::Silent && self.config.first_byte.is_some(),
         };
         let age = Age::accepted(self.now, Some(aged));
-        match self.room.arrive(Arrival { lane, age, from, voice, item }, self.now) {
+        match self.room.arrive(Arrival { lane, age, from, voice, is_moved: false, item }, self.now) {
             Admission::Waits => self.let_in(guest, None),
             Admission::WaitsInsteadOf(out, cause) => self.let_in(guest, Some((out, cause))),
             Admission::Silent(token, out) => {

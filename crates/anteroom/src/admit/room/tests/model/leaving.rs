@@ -151,15 +151,16 @@ impl Model {
         self.compare();
     }
 
-    /// The silent stay.
+    /// The silent stay, and those who stand back.
     pub(in super::super) fn move_out(&mut self, lane: usize) {
-        let waits = self.waiting_in(lane);
+        let in_line = self.room.lanes[lane].waiting.len();
         match self.room.move_out(lane, self.now) {
             Some(item) => {
                 let guest = self.end(item);
                 assert!(guest.lane == lane && !guest.is_silent);
+                assert_eq!(self.room.lanes[lane].waiting.len(), in_line - 1);
             }
-            None => assert_eq!(waits, 0),
+            None => assert_eq!(in_line, 0),
         }
         self.compare();
     }
