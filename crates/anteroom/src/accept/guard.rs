@@ -56,7 +56,10 @@ impl Acceptor {
 
     /// When to look at the takers next. `None`: nobody is to be looked at, or the next newcomer tells.
     pub(super) fn next_look(&self) -> Option<Instant> {
-        self.vigil.next().filter(|_| self.desks.iter().any(|desk| desk.is_attended()))
+        let accepts = self.posts.iter().any(|post| post.told.is_takers());
+        // Where they do not accept, as in a drain, those in their rooms may still be given to others.
+        let may_move = || self.desks.iter().any(|desk| desk.is_attended() && !desk.is_alone());
+        self.vigil.next().filter(|_| accepts || may_move())
     }
 
     /// Looks whether takers come, and accepts where they do not.
