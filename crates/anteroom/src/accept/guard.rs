@@ -92,7 +92,7 @@ impl Acceptor {
     /// A taker leaves people standing: whoever serves the same and comes is given them, those in its room first. Where
     /// nobody comes, its own lane keeps them.
     fn help(&mut self, desk: usize, listeners: &[usize], now: Instant) {
-        self.core.gate.call(desk);
+        self.core.gate.summon(desk);
         let is_alone = self.desks.get(desk).is_none_or(|desk| desk.is_alone());
         let mut helpers = self.helpers(desk, now);
         let is_in_vain = self.vigil.in_vain(desk, helpers.is_empty()) >= IN_VAIN;

@@ -49,7 +49,7 @@ impl Gate {
     }
 
     /// Wakes the taker of `lane`, though nobody may be left for it when it comes: that it comes is to be seen.
-    pub(crate) fn call(&self, lane: usize) {
+    pub(crate) fn summon(&self, lane: usize) {
         let taker = {
             let (mut state, inside) = self.lock(lane);
             state.doors.get_mut(inside).and_then(|door| door.wake_from(Asleep::Arrival))
