@@ -9,7 +9,7 @@ use crate::{
 };
 use anteroom_load::{
     client::{ClosedLoop, Until},
-    measure::{Syscalls, count_instructions, count_syscalls},
+    measure::{Instructions, Syscalls, count_instructions, count_syscalls},
     peer::{Peer, Protection},
 };
 use std::{fmt::Write, io};
@@ -23,6 +23,9 @@ const TIMES: usize = 3;
 /// Connections of the two runs whose instructions are subtracted, so that start and end are not counted.
 const RUNS: [u64; 2] = [3_200, 16_000];
 
+/// What the stall watch's and the metrics' threads run, as often in a second whoever comes.
+const LOOKOUTS: [&str; 2] = ["stall::pulse::Pulse::run", "observe::watch::Watch::run"];
+
 /// The calls of the most frequent that are shown.
 const CALLS_SHOWN: usize = 8;
 
@@ -30,7 +33,14 @@ const CALLS_SHOWN: usize = 8;
 #[derive(Clone, Debug)]
 pub(crate) struct Counted {
     syscalls: Option<Syscalls>,
-    pub(crate) instructions: Option<f64>,
+    instructions: Option<PerConnection>,
+}
+
+/// Instructions per connection.
+#[derive(Clone, Copy, Debug)]
+struct PerConnection {
+    serving: f64,
+    looking: f64,
 }
 
 impl Counted {
@@ -43,6 +53,16 @@ impl Counted {
     /// System calls alone, which are counted sooner.
     pub(crate) fn syscalls_of(peer: Peer, load: &Load) -> io::Result<Self> {
         Ok(Self { syscalls: syscalls(peer, &[], load)?, instructions: None })
+    }
+
+    /// Instructions of threads that serve.
+    pub(crate) fn serving(&self) -> Option<f64> {
+        self.instructions.map(|instructions| instructions.serving)
+    }
+
+    /// Instructions of threads that look in intervals.
+    pub(crate) fn looking(&self) -> Option<f64> {
+        self.instructions.map(|instructions| instructions.looking)
     }
 
     /// All system calls.
@@ -76,23 +96,28 @@ fn syscalls(peer: Peer, switched: &[Protection], load: &Load) -> io::Result<Opti
     Ok(traces.into_iter().nth(TIMES / 2))
 }
 
-fn instructions(peer: Peer, switched: &[Protection], load: &Load) -> io::Result<Option<f64>> {
+fn instructions(peer: Peer, switched: &[Protection], load: &Load) -> io::Result<Option<PerConnection>> {
     let serve = load.serve(peer, switched);
-    let total = |connections: u64| {
-        count_instructions(&serve, |target| {
+    let count = |connections: u64| {
+        count_instructions(&serve, &LOOKOUTS, |target| {
             let exchange = peer.protocol().exchange();
             let load = ClosedLoop { target, exchange, connections: load.connections };
             load.run(Until::Ended(connections))?.all_answered()
         })
     };
     let [few, many] = RUNS;
-    let mut per_connection = Vec::new();
+    let mut counted = Vec::new();
     for _ in 0..TIMES {
-        let (Some(less), Some(more)) = (total(few)?, total(many)?) else { return Ok(None) };
-        per_connection.push(more.saturating_sub(less) as f64 / (many - few) as f64);
+        let (Some(less), Some(more)) = (count(few)?, count(many)?) else { return Ok(None) };
+        let difference =
+            |of: fn(Instructions) -> u64| of(more).saturating_sub(of(less)) as f64 / (many - few) as f64;
+        counted.push(PerConnection {
+            serving: difference(|of| of.serving),
+            looking: difference(|of| of.looking),
+        });
     }
-    per_connection.sort_by(f64::total_cmp);
-    Ok(per_connection.into_iter().nth(TIMES / 2))
+    counted.sort_by(|one, other| one.serving.total_cmp(&other.serving));
+    Ok(counted.into_iter().nth(TIMES / 2))
 }
 
 fn per_traced(calls: u64) -> f64 {

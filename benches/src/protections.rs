@@ -3,7 +3,7 @@
 //! Owns: which combinations are counted, and their table.
 //! Never: time; what a protection takes is too little for a clock on a shared machine.
 
-use crate::{args::Load, counted::Counted, say};
+use crate::{args::Load, counted::Counted, document::or_not_counted, say};
 use anteroom_load::peer::{Peer, Protection};
 use std::{fmt::Write, io};
 
@@ -38,15 +38,16 @@ pub(crate) fn count(load: &Load) -> io::Result<Vec<Row>> {
 /// The first row is the one that the others are held against.
 pub(crate) fn table(rows: &[Row]) -> String {
     let mut text = String::from(
-        "| setting | user instructions | more than the default | system calls | more than the default |\n\
-         |---|---:|---:|---:|---:|\n",
+        "| setting | user instructions | more than the default | of threads that look | system calls | more than the default |\n\
+         |---|---:|---:|---:|---:|---:|\n",
     );
     let Some(default) = rows.first().map(|row| &row.counted) else { return text };
     for Row { title, counted } in rows {
-        let instructions = cells(counted.instructions, default.instructions, 0);
+        let serving = cells(counted.serving(), default.serving(), 0);
+        let looking = or_not_counted(counted.looking(), 0);
         let syscalls = cells(counted.syscalls(), default.syscalls(), 2);
         // Writing to a string does not fail.
-        let _ = writeln!(text, "| {title} | {instructions} | {syscalls} |");
+        let _ = writeln!(text, "| {title} | {serving} | {looking} | {syscalls} |");
     }
     text
 }

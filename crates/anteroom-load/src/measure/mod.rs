@@ -12,7 +12,7 @@ mod syscalls;
 mod usage;
 
 pub use clock::now;
-pub use instructions::count_instructions;
+pub use instructions::{Instructions, count_instructions};
 pub use machine::{Machine, busy_cores};
 pub use sockets::{PortSockets, TcpTable};
 pub use syscalls::{Syscalls, count_syscalls};
