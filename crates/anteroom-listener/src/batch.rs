@@ -99,6 +99,9 @@ impl Batch {
     /// it waited longer, and the head's wait stands for all.
     pub const SHORT_WAIT: Duration = Duration::from_millis(10);
 
+    /// No wait at all, by the kernel's clock: it goes in steps of a millisecond at least.
+    pub const NO_WAIT: Duration = Duration::from_millis(1);
+
     /// An empty batch.
     pub fn new() -> Self {
         Self::default()
@@ -143,9 +146,21 @@ impl Batch {
     /// The waits: the head's is read. The queue is first in, first out, so where the head waited less than
     /// [`SHORT_WAIT`](Self::SHORT_WAIT) its wait stands for the others, as an upper bound; else each is read.
     pub fn classify(&mut self) -> impl Iterator<Item = Classified> {
+        self.classify_within(None)
+    }
+
+    /// The same, where nobody in it can have waited longer than `longest`, because the queue was seen empty, or
+    /// everybody in it was accepted, so long before the last of these was.
+    ///
+    /// Where that is less than [`NO_WAIT`](Self::NO_WAIT), waits of plain TCP connections are not read and are zero. That
+    /// saves the dearest call of a connection that is alone in its batch. Whom another listener of a group left to this
+    /// one (`net.ipv4.tcp_migrate_req`) then counts from there.
+    pub fn classify_within(&mut self, longest: Option<Duration>) -> impl Iterator<Item = Classified> {
         self.polls.clear();
+        let nobody_waited = longest.is_some_and(|longest| longest < Self::NO_WAIT)
+            && self.accepted.first().is_some_and(|head| head.tcp_kind == Some(TcpKind::Plain));
         let glance = match &*self.accepted {
-            [alone] => alone.glance(),
+            [alone] if !nobody_waited => alone.glance(),
             _ => None,
         };
         let head = match glance {
@@ -160,7 +175,10 @@ impl Batch {
                 if self.polls.poll_now().is_err() {
                     self.polls.forget_answers();
                 }
-                self.accepted.first().and_then(|head| head.stream.kernel_wait())
+                match nobody_waited {
+                    true => Some(Duration::ZERO),
+                    false => self.accepted.first().and_then(|head| head.stream.kernel_wait()),
+                }
             }
         };
         let bound = head.filter(|wait| *wait < Self::SHORT_WAIT);

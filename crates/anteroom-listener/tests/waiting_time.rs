@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anteroom_listener::{Batch, Listener};
+use anteroom_listener::{Batch, Listener, PeerState, Unread};
 use anteroom_testkit::{BOUND, connect, eventually};
 
 /// What the kernel's clock may differ: its tick is at most 10 ms, and two readings are subtracted.
@@ -71,6 +71,34 @@ fn what_the_client_does_while_it_waits_does_not_change_it() {
         let asked = Instant::now();
         let wait = accepted.stream.kernel_wait().unwrap();
         client.assert_wait(wait, asked, Instant::now());
+    }
+}
+
+#[test]
+fn where_nobody_can_have_waited_nothing_is_read() {
+    let listener = Listener::bind("127.0.0.1:0").unwrap();
+    for (longest, is_read) in [
+        (Some(Duration::ZERO), false),
+        (Some(Batch::NO_WAIT - Duration::from_nanos(1)), false),
+        (Some(Batch::NO_WAIT), true),
+        (None, true),
+    ] {
+        let mut clients: Vec<_> = (0..3).map(|_| Client::connect(&listener)).collect();
+        clients[1].stream.as_mut().unwrap().write_all(b"request").unwrap();
+        clients[2].stream = None;
+        thread::sleep(Duration::from_millis(60));
+        for expected in [&[PeerState::Open, PeerState::Open][..], &[PeerState::HalfClosed(Unread::Nothing)]] {
+            let mut batch = Batch::new();
+            batch.fill(expected.len(), || listener.accept());
+            // Where nobody waited the states are told all the same, of several and of one alone.
+            let told: Vec<_> = batch.classify_within(longest).collect();
+            assert_eq!(told.iter().map(|one| one.state).collect::<Vec<_>>(), expected);
+            // It has waited for 60 ms. That is what shows whether the kernel was asked.
+            assert!(
+                told.iter().all(|one| (one.kernel_wait.unwrap() > Duration::ZERO) == is_read),
+                "{told:?}"
+            );
+        }
     }
 }
 

@@ -97,6 +97,8 @@ pub(super) struct Counter {
     newcomers: Vec<Newcomer>,
     /// The listeners from which the taker may accept, by their number.
     open: Vec<usize>,
+    /// For each listener since when everybody has come who may stand in its queue.
+    swept: Vec<Option<Instant>>,
     /// What a taker met, for the acceptor to deal with, and whether it had accepted anybody before.
     met: Vec<(usize, Met)>,
     has_accepted: bool,
@@ -110,6 +112,7 @@ impl Desk {
             batch: Batch::new(),
             newcomers: Vec::new(),
             open: Vec::new(),
+            swept: vec![None; office.core.gate.ports().len()],
             met: Vec::new(),
             has_accepted: false,
         };
@@ -285,7 +288,10 @@ impl Counter {
         let depth = listener.depth().map(|depth| depth as usize);
         let most = match (depth, summons) {
             // A readiness that others have used up.
-            (Some(0), Summons::Nobody) => return Served::Batch(0, BatchEnd::Empty),
+            (Some(0), Summons::Nobody) => {
+                self.sweep(index, now);
+                return Served::Batch(0, BatchEnd::Empty);
+            }
             (Some(depth), _) => batch.min(depth.max(1)),
             (None, _) => batch,
         };
@@ -300,25 +306,45 @@ impl Counter {
             listener.accept()
         });
         drop(listener);
+        let end = match end {
+            // It has all that was there.
+            BatchEnd::Full if depth.is_some_and(|depth| depth <= self.batch.len()) => BatchEnd::Empty,
+            end => end,
+        };
+        let swept = self.swept.get(index).copied().flatten();
+        if matches!(end, BatchEnd::Empty) {
+            self.sweep(index, now);
+        }
         let accepted = self.batch.len();
         if accepted > 0 {
             port.ledger.accepted(accepted);
-            self.let_in(office, index, lane, summons, now);
+            self.let_in(office, index, lane, summons, swept);
         }
         if let BatchEnd::Error(error) = &end {
             port.ledger.accept_error(AcceptErrorClass::of(error));
         }
-        match end {
-            // It has all that was there.
-            BatchEnd::Full if depth.is_some_and(|depth| depth <= most) => {
-                Served::Batch(accepted, BatchEnd::Empty)
-            }
-            end => Served::Batch(accepted, end),
+        Served::Batch(accepted, end)
+    }
+
+    /// Its queue was seen empty, or emptied of who stood in it at that time.
+    fn sweep(&mut self, index: usize, at: Instant) {
+        if let Some(swept) = self.swept.get_mut(index) {
+            *swept = Some(at);
         }
     }
 
-    /// Judges a batch and gives it to the gate.
-    fn let_in(&mut self, office: &Office, index: usize, lane: usize, summons: Summons, now: Instant) {
+    /// Judges a batch and gives it to the gate. Nobody of it came before `swept`.
+    fn let_in(
+        &mut self,
+        office: &Office,
+        index: usize,
+        lane: usize,
+        summons: Summons,
+        swept: Option<Instant>,
+    ) {
+        // After the last was accepted, whatever has held this thread up meanwhile.
+        let now = Instant::now();
+        let longest = swept.map(|swept| now.saturating_duration_since(swept));
         let gate = &office.core.gate;
         let Some(port) = gate.ports().get(index) else { return };
         let ids = office.ids(self.batch.len())..;
@@ -327,7 +353,7 @@ impl Counter {
         // Whoever held the filter may have held it for long.
         let now = if filter.is_some() { Instant::now() } else { now };
         let mut threshold = Threshold::of(gate, filter.as_deref_mut(), now);
-        for (id, one) in ids.zip(self.batch.classify()) {
+        for (id, one) in ids.zip(self.batch.classify_within(longest)) {
             let Classified { stream, peer, state, kernel_wait, unread, .. } = one;
             if let Some(wait) = kernel_wait {
                 port.ledger.kernel_waited(wait);
