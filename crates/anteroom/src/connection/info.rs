@@ -53,7 +53,7 @@ impl Info {
 
     /// Time between the end of the handshake and `accept`, in steps of the kernel's clock (1 to
     /// 10 ms). Connections accepted in one batch whose oldest had waited less than 10 ms show the
-    /// oldest's. `None` for Unix sockets and where the platform does not tell.
+    /// oldest's; it is zero where the queue had been seen empty less than 1 ms before. `None` for Unix sockets and where the platform does not tell.
     #[must_use]
     pub fn kernel_wait(&self) -> Option<Duration> {
         self.0.kernel_wait
