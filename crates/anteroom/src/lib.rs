@@ -46,6 +46,7 @@ pub mod steps {
 pub mod systemd;
 #[cfg(feature = "test-util")]
 pub mod test;
+mod tick;
 
 pub use anteroom_listener::{
     AcceptErrorClass, ActivationError, Address, AddressError, AdoptError, Backlog, BindError,

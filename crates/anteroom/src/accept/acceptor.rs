@@ -6,7 +6,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anteroom_listener::{AcceptErrorClass, Accepted, BatchEnd, Event, Events};
 
@@ -24,6 +24,7 @@ use crate::config::{Config, OutOfDescriptors};
 use crate::gate::{Gate, Parked, Summons};
 use crate::lifecycle::{AcceptError, Core, Failure};
 use crate::observe::{Accepting, Note, Phase};
+use crate::tick::Tick;
 
 /// Events taken from the kernel at once.
 const EVENTS: usize = 256;
@@ -33,7 +34,7 @@ const EVENTS: usize = 256;
 pub(super) struct Post {
     pub(super) trouble: Trouble,
     /// The kernel is not asked before this time.
-    pub(super) resumes: Option<Instant>,
+    pub(super) resumes: Option<Tick>,
     /// Unless it is, the epoll set is not asked about this listener.
     pub(super) accepting: Accepting,
     pub(super) closed: bool,
@@ -73,7 +74,7 @@ pub(super) struct Taken {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Next {
     /// Sleep until the kernel has something, or until this time.
-    Sleep(Option<Instant>),
+    Sleep(Option<Tick>),
     /// Everything has ended.
     Over,
 }
@@ -125,7 +126,7 @@ impl Acceptor {
             office,
             desks,
             rota: Rota::new(ports.len()),
-            gather: Gather::new(Instant::now()),
+            gather: Gather::new(Tick::now()),
             reserve: Reserve::new()?,
             reserve_missed: false,
             ending: Ending::NotYet,
@@ -144,11 +145,11 @@ impl Acceptor {
 
     /// Waits for the kernel until `until` (`None`: as long as it takes), then does one turn. Says
     /// what to do next, and whether the kernel had something.
-    pub(super) fn turn(&mut self, until: Option<Instant>) -> (Next, bool) {
-        let timeout = until.map(|until| until.saturating_duration_since(Instant::now()));
+    pub(super) fn turn(&mut self, until: Option<Tick>) -> (Next, bool) {
+        let timeout = until.map(|until| until.since(Tick::now()));
         let gate = Arc::clone(&self.core.gate);
         let waited = gate.poller().wait(&mut self.events, timeout);
-        let now = Instant::now();
+        let now = Tick::now();
         if let Err(error) = waited {
             self.broken(0, error);
         }
@@ -198,7 +199,7 @@ impl Acceptor {
     // ------------------------------------------------------------ accepting
 
     /// One batch from each ready listener.
-    fn round(&mut self, now: Instant) {
+    fn round(&mut self, now: Tick) {
         let mut turns = std::mem::take(&mut self.turns);
         self.rota.round(&mut turns);
         for &index in &turns {
@@ -213,19 +214,13 @@ impl Acceptor {
 
     /// Accepts from one listener as much as one turn allows, and lets it into its lane. Says whether its
     /// queue is known to be empty now.
-    pub(super) fn accept_batch(&mut self, index: usize, now: Instant) -> bool {
+    pub(super) fn accept_batch(&mut self, index: usize, now: Tick) -> bool {
         let lane = self.posts.get(index).map_or(0, |post| post.desk);
         self.accept_batch_into(lane, index, usize::MAX, now).is_all
     }
 
     /// The same, no more than so many, into any lane.
-    pub(super) fn accept_batch_into(
-        &mut self,
-        lane: usize,
-        index: usize,
-        most: usize,
-        now: Instant,
-    ) -> Taken {
+    pub(super) fn accept_batch_into(&mut self, lane: usize, index: usize, most: usize, now: Tick) -> Taken {
         let nobody = Taken { accepted: 0, is_all: false };
         let Some(desk) = self.desk_of(index) else { return Taken { is_all: true, ..nobody } };
         // A taker may be held up in the filter: that is not to hold up this thread.
@@ -263,7 +258,7 @@ impl Acceptor {
     }
 
     /// Lets in who comes from a predecessor, or back from a successor.
-    fn take_up(&mut self, now: Instant) {
+    fn take_up(&mut self, now: Tick) {
         let core = Arc::clone(&self.core);
         let gate = &core.gate;
         let arriving = gate.arrivals();
@@ -297,12 +292,12 @@ impl Acceptor {
             Reaction::GiveUp => return self.broken(index, error),
             Reaction::GoOn => None,
             Reaction::Pause(pause) => {
-                self.pause_until(index, Instant::now() + pause);
+                self.pause_until(index, Tick::now() + pause);
                 Some(pause)
             }
             Reaction::ShedAndPause(pause) => {
                 self.shed(index);
-                self.pause_until(index, Instant::now() + pause);
+                self.pause_until(index, Tick::now() + pause);
                 Some(pause)
             }
         };
@@ -320,7 +315,7 @@ impl Acceptor {
         let accepted = port.listener().map(|listener| listener.accept());
         if let Some(Ok(Accepted { stream, peer, .. })) = accepted {
             port.ledger.accepted(1);
-            let now = Instant::now();
+            let now = Tick::now();
             let kernel_wait = stream.kernel_wait();
             let age = Age::accepted(now, kernel_wait);
             core.gate.expel(
@@ -353,7 +348,7 @@ impl Acceptor {
     // ------------------------------------------------------------ pausing
 
     /// Takes up the wishes of the handles, and posts whose pause is over.
-    fn obey(&mut self, now: Instant) {
+    fn obey(&mut self, now: Tick) {
         if let Some(config) = self.core.settings.newer_than(&mut self.settings_seen) {
             self.config = config;
         }
@@ -385,7 +380,7 @@ impl Acceptor {
         }
     }
 
-    fn pause_until(&mut self, index: usize, until: Instant) {
+    fn pause_until(&mut self, index: usize, until: Tick) {
         if let Some(post) = self.posts.get_mut(index) {
             post.resumes = Some(until);
         }
@@ -425,9 +420,9 @@ impl Acceptor {
         }
     }
 
-    fn next_resume(&self) -> Option<Instant> {
+    fn next_resume(&self) -> Option<Tick> {
         let posts = self.posts.iter().filter(|post| !post.closed).filter_map(|post| post.resumes).min();
-        let reserve = self.reserve_missed.then(|| Instant::now() + self.config.pause);
+        let reserve = self.reserve_missed.then(|| Tick::now() + self.config.pause);
         earliest([posts, reserve])
     }
 }
@@ -449,6 +444,6 @@ impl Drop for Acceptor {
     }
 }
 
-pub(super) fn earliest<const N: usize>(times: [Option<Instant>; N]) -> Option<Instant> {
+pub(super) fn earliest<const N: usize>(times: [Option<Tick>; N]) -> Option<Tick> {
     times.into_iter().flatten().min()
 }

@@ -11,6 +11,7 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use super::desk::Desk;
+use crate::tick::Tick;
 
 #[derive(Debug)]
 pub(crate) struct Attendant {
@@ -53,8 +54,9 @@ impl Attendant {
         self.ahead == 0
     }
 
-    /// Lets in who has come, as many as one turn allows, unless somebody is there from the last turn.
-    pub(crate) fn attend(&mut self, cx: &mut Context<'_>) -> Attended {
+    /// Lets in who has come, as many as one turn allows, unless somebody is there from the last turn. `now` may be some
+    /// time ago.
+    pub(crate) fn attend(&mut self, now: Option<Tick>, cx: &mut Context<'_>) -> Attended {
         if self.ahead > 0 {
             self.ahead -= 1;
             return Attended::Busy;
@@ -63,7 +65,7 @@ impl Attendant {
         match driver.poll_read_ready(cx) {
             Poll::Pending => Attended::Idle,
             Poll::Ready(Ok(mut ready)) => {
-                let (accepted, more) = self.desk.take_turn();
+                let (accepted, more) = self.desk.take_turn(now.unwrap_or_else(Tick::now));
                 self.ahead = accepted;
                 if !more {
                     // Registered edge-triggered: whatever comes from here on is told anew.

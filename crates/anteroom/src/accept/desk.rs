@@ -7,7 +7,6 @@ use std::io;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
-use std::time::Instant;
 
 use anteroom_listener::{AcceptErrorClass, Batch, BatchEnd, Classified, Event, Events, Poller};
 
@@ -19,6 +18,7 @@ use crate::config::Config;
 use crate::gate::{Line, Newcomer, Parked, Summons};
 use crate::lifecycle::Core;
 use crate::observe::Phase;
+use crate::tick::Tick;
 
 /// Errors to be met before the real `accept` is asked: for tests of a program's own behaviour.
 #[cfg(feature = "test-util")]
@@ -98,7 +98,7 @@ pub(super) struct Counter {
     /// The listeners from which the taker may accept, by their number.
     open: Vec<usize>,
     /// For each listener since when everybody has come who may stand in its queue.
-    swept: Vec<Option<Instant>>,
+    swept: Vec<Option<Tick>>,
     /// What a taker met, for the acceptor to deal with, and whether it had accepted anybody before.
     met: Vec<(usize, Met)>,
     has_accepted: bool,
@@ -177,14 +177,14 @@ impl Desk {
     }
 
     /// What a vigil sees of it, with those of its listeners that have something.
-    pub(super) fn sight(&self, waiting: &[usize], now: Instant) -> Sight {
+    pub(super) fn sight(&self, waiting: &[usize], now: Tick) -> Sight {
         let Line { asks, somebody_waits, is_eager } = self.line(now);
         let accepts = self.turns.load(Ordering::Relaxed);
         Sight { accepts, asks, somebody_waits: somebody_waits || !waiting.is_empty(), is_eager }
     }
 
     /// Those of its room whom others could be given: nobody, where it is alone.
-    pub(super) fn line(&self, now: Instant) -> Line {
+    pub(super) fn line(&self, now: Tick) -> Line {
         if self.is_alone() { Line::default() } else { self.office.core.gate.line(self.lane, now) }
     }
 
@@ -202,9 +202,8 @@ impl Desk {
     }
 
     /// The taker's turn: a batch from each of its listeners. Says how many were accepted, and whether there may be more.
-    pub(super) fn take_turn(&self) -> (usize, bool) {
+    pub(super) fn take_turn(&self, now: Tick) -> (usize, bool) {
         self.turns.fetch_add(1, Ordering::Relaxed);
-        let now = Instant::now();
         let mut counter = self.lock();
         if !self.office.core.life.lets_in() {
             return (0, false);
@@ -269,7 +268,7 @@ impl Counter {
         lane: usize,
         most: usize,
         summons: Summons,
-        now: Instant,
+        now: Tick,
     ) -> Served {
         let core = &office.core;
         if let Some(config) = core.settings.newer_than(&mut self.settings_seen) {
@@ -327,31 +326,24 @@ impl Counter {
     }
 
     /// Its queue was seen empty, or emptied of who stood in it at that time.
-    fn sweep(&mut self, index: usize, at: Instant) {
+    fn sweep(&mut self, index: usize, at: Tick) {
         if let Some(swept) = self.swept.get_mut(index) {
             *swept = Some(at);
         }
     }
 
     /// Judges a batch and gives it to the gate. Nobody of it came before `swept`.
-    fn let_in(
-        &mut self,
-        office: &Office,
-        index: usize,
-        lane: usize,
-        summons: Summons,
-        swept: Option<Instant>,
-    ) {
+    fn let_in(&mut self, office: &Office, index: usize, lane: usize, summons: Summons, swept: Option<Tick>) {
         // After the last was accepted, whatever has held this thread up meanwhile.
-        let now = Instant::now();
-        let longest = swept.map(|swept| now.saturating_duration_since(swept));
+        let now = Tick::now();
+        let longest = swept.map(|swept| now.since(swept));
         let gate = &office.core.gate;
         let Some(port) = gate.ports().get(index) else { return };
         let ids = office.ids(self.batch.len())..;
         let mut filter =
             office.filter.as_ref().map(|filter| filter.lock().unwrap_or_else(PoisonError::into_inner));
         // Whoever held the filter may have held it for long.
-        let now = if filter.is_some() { Instant::now() } else { now };
+        let now = if filter.is_some() { Tick::now() } else { now };
         let mut threshold = Threshold::of(gate, filter.as_deref_mut(), now);
         for (id, one) in ids.zip(self.batch.classify_within(longest)) {
             let Classified { stream, peer, state, kernel_wait, unread, .. } = one;

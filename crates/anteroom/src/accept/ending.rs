@@ -4,13 +4,14 @@
 //! Owns the steps of a drain. Never decides that there is one.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anteroom_listener::{Fence, Handshakes, Queue};
 
 use super::acceptor::{Acceptor, Next, earliest};
 use crate::gate::Port;
 use crate::observe::{Note, Phase};
+use crate::tick::Tick;
 
 /// How long those that were cut at the deadline have to end.
 const GRACE: Duration = Duration::from_millis(250);
@@ -32,9 +33,9 @@ pub(super) enum Leaving {
     NotYet,
     /// Nobody new comes in. It is closed when its queue is empty and no handshake is under way.
     Fenced {
-        since: Instant,
+        since: Tick,
         /// When to ask again for handshakes, and how long after that.
-        ask: Instant,
+        ask: Tick,
         pause: Duration,
     },
     /// Newcomers never stop: so many more are accepted before it is closed all the same.
@@ -58,12 +59,12 @@ pub(super) enum Ending {
     /// The listeners are closed.
     Closed,
     /// What was still open has been cut, and is written off at this time.
-    Cut(Instant),
+    Cut(Tick),
 }
 
 impl Acceptor {
     /// Carries a drain on. `None` while there is none.
-    pub(super) fn drain(&mut self, now: Instant) -> Option<Next> {
+    pub(super) fn drain(&mut self, now: Tick) -> Option<Next> {
         self.close_abandoned();
         if self.core.life.phase() < Phase::Draining {
             if self.posts.iter().any(|post| !post.closed) {
@@ -103,7 +104,7 @@ impl Acceptor {
 
     /// Tells the takers' loops to stop once everybody has been handed out and read from. `Some`: when
     /// to look again whether the last have been read from.
-    fn exhaust(&self, now: Instant) -> Option<Instant> {
+    fn exhaust(&self, now: Tick) -> Option<Tick> {
         let core = &self.core;
         if core.life.exhausted.is_cancelled() || !core.gate.is_exhausted() {
             return None;
@@ -115,7 +116,7 @@ impl Acceptor {
         None
     }
 
-    fn meet_deadline(&mut self, now: Instant) -> Option<Next> {
+    fn meet_deadline(&mut self, now: Tick) -> Option<Next> {
         let deadline = self.core.life.deadline();
         match self.ending {
             Ending::Cut(until) if until <= now || self.core.life.is_hurried() => {
@@ -135,7 +136,7 @@ impl Acceptor {
     }
 
     /// A lame duck begins its drain when its time is over. Says when that is.
-    pub(super) fn lame_duck(&self, now: Instant) -> Option<Instant> {
+    pub(super) fn lame_duck(&self, now: Tick) -> Option<Tick> {
         if self.core.life.phase() != Phase::LameDuck {
             return None;
         }
@@ -148,7 +149,7 @@ impl Acceptor {
 
     /// Empties each queue, and closes each listener that is quiet. Says when to come again, if any is
     /// still open.
-    fn empty_queues(&mut self, now: Instant) -> Option<Instant> {
+    fn empty_queues(&mut self, now: Tick) -> Option<Tick> {
         let deadline = self.core.life.deadline();
         let mut again = None;
         for index in 0..self.posts.len() {
@@ -161,7 +162,7 @@ impl Acceptor {
 
     /// One step of one listener towards its close. `Some`: it is still open, and this is when to come
     /// again.
-    fn leave(&mut self, index: usize, now: Instant, deadline: Option<Instant>) -> Option<Instant> {
+    fn leave(&mut self, index: usize, now: Tick, deadline: Option<Tick>) -> Option<Tick> {
         let core = Arc::clone(&self.core);
         let port = core.gate.ports().get(index)?;
         let post = self.posts.get(index).filter(|post| !post.closed)?;
@@ -199,14 +200,14 @@ impl Acceptor {
     }
 
     /// Accepts a batch of what is queued; says whether that was all.
-    fn empty(&mut self, index: usize, port: &Port, now: Instant) -> bool {
+    fn empty(&mut self, index: usize, port: &Port, now: Tick) -> bool {
         // A listener whose depth is not told is empty when a batch finds it so.
         let is_empty = || port.listener().is_none_or(|listener| listener.depth() == Some(0));
         self.accept_batch(index, now) || is_empty()
     }
 
     /// Fences newcomers off where that can be done, and may: who shares the socket would lose them.
-    fn begin_to_leave(&mut self, index: usize, port: &Port, now: Instant) {
+    fn begin_to_leave(&mut self, index: usize, port: &Port, now: Tick) {
         let fence = port.fence();
         let notes = self.core.gate.notes();
         let leaving = match fence {
@@ -228,7 +229,7 @@ impl Acceptor {
     /// Its queue was found empty: whether somebody may still come into it, and when to look again. A
     /// handshake that ends moves into the queue, so they are asked for first, and the queue is looked at
     /// once more.
-    fn not_quiet_before(&mut self, index: usize, port: &Port, now: Instant) -> Option<Instant> {
+    fn not_quiet_before(&mut self, index: usize, port: &Port, now: Tick) -> Option<Tick> {
         let post = self.posts.get_mut(index)?;
         let Leaving::Fenced { since, ask, pause } = &mut post.leaving else { return None };
         if *ask > now {
@@ -248,7 +249,7 @@ impl Acceptor {
             if known == 0 {
                 return if self.empty(index, port, now) { None } else { Some(now) };
             }
-            let after = now - *since;
+            let after = now.since(*since);
             self.core.gate.notes().leave(Note::NotQuiet { listener: index, after });
             return None;
         }
@@ -296,7 +297,7 @@ impl Acceptor {
 
     pub(super) fn finish(&mut self) {
         self.over = true;
-        self.core.gate.seal_passage(Instant::now());
+        self.core.gate.seal_passage(Tick::now());
         self.core.gate.end_farewells();
         self.core.gate.close_doors();
         self.core.gate.notes().leave(Note::Phase(Phase::Stopped));

@@ -3,13 +3,14 @@
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anteroom_listener::PeerAddr;
 
 use crate::admit::Cause;
 use crate::observe::Part;
 use crate::stall::{Board, Work};
+use crate::tick::Tick;
 
 /// A connection that asks to be let in.
 #[derive(Debug)]
@@ -69,7 +70,7 @@ impl Filter {
 
     /// `listener` is the number of the one that it came from.
     pub(super) fn ask(&mut self, candidate: &Candidate<'_>, listener: usize) -> Answer {
-        let asked = Instant::now();
+        let asked = Tick::now();
         let work = Work { part: Part::Filter, of: listener, key: 0, span: 0 };
         let inside = self.board.as_ref().and_then(|board| board.enter(work));
         let verdict = catch_unwind(AssertUnwindSafe(|| (self.decide)(candidate)));

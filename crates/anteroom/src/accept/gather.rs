@@ -2,7 +2,8 @@
 //!
 //! Owns how closely they came lately. Never sleeps: the thread between two turns does.
 
-use std::time::{Duration, Instant};
+use crate::tick::Tick;
+use std::time::Duration;
 
 /// So many connections at a time are what "lately" means.
 const SAMPLE: usize = 32;
@@ -17,7 +18,7 @@ const PAUSE: Duration = Duration::from_micros(50);
 #[derive(Debug)]
 pub(super) struct Gather {
     /// When the sample began.
-    since: Instant,
+    since: Tick,
     came: usize,
     is_close: bool,
     turn: Turn,
@@ -38,18 +39,18 @@ impl Default for Turn {
 }
 
 impl Gather {
-    pub(super) fn new(now: Instant) -> Self {
+    pub(super) fn new(now: Tick) -> Self {
         Self { since: now, came: 0, is_close: false, turn: Turn::default() }
     }
 
     /// So many have been accepted, and that was all or not.
-    pub(super) fn count(&mut self, accepted: usize, is_all: bool, now: Instant) {
+    pub(super) fn count(&mut self, accepted: usize, is_all: bool, now: Tick) {
         self.turn.is_busy |= accepted > 0;
         self.turn.is_all &= is_all;
         self.came += accepted;
         if self.came >= SAMPLE {
             let came = u32::try_from(self.came).unwrap_or(u32::MAX);
-            self.is_close = now.saturating_duration_since(self.since) < CLOSE * came;
+            self.is_close = now.since(self.since) < CLOSE * came;
             (self.since, self.came) = (now, 0);
         }
     }
@@ -65,7 +66,7 @@ impl Gather {
 mod tests {
     use super::*;
 
-    fn after(gather: &mut Gather, start: Instant, connections: u32, apart: Duration) -> Option<Duration> {
+    fn after(gather: &mut Gather, start: Tick, connections: u32, apart: Duration) -> Option<Duration> {
         for number in 1..=connections {
             let _between = gather.pause();
             gather.count(1, true, start + apart * number);
@@ -75,7 +76,7 @@ mod tests {
 
     #[test]
     fn it_pauses_when_they_come_closely_and_only_after_a_turn_in_which_somebody_came() {
-        let start = Instant::now();
+        let start = Tick::now();
         let mut gather = Gather::new(start);
         assert_eq!(after(&mut gather, start, 31, Duration::from_micros(10)), None);
         assert_eq!(after(&mut gather, start, 1, Duration::from_micros(320)), Some(PAUSE));
@@ -86,7 +87,7 @@ mod tests {
 
     #[test]
     fn it_does_not_pause_when_they_come_one_by_one_nor_after_a_rest() {
-        let start = Instant::now();
+        let start = Tick::now();
         let mut gather = Gather::new(start);
         assert_eq!(after(&mut gather, start, 64, Duration::from_micros(200)), None);
         let start = start + Duration::from_secs(1);

@@ -4,7 +4,6 @@
 //! Owns who is told when a listener has something. Never takes a listener from a taker that comes.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use super::acceptor::{Acceptor, Taken};
 use super::desk::Met;
@@ -12,6 +11,7 @@ use super::threshold::Threshold;
 use crate::admit::Stage;
 use crate::gate::{Newcomer, Opening, Port, Summons};
 use crate::observe::{Accepting, Phase};
+use crate::tick::Tick;
 
 /// So many looks in a row at which nobody else could be given anybody: then their own lane keeps them.
 const IN_VAIN: u32 = 3;
@@ -55,7 +55,7 @@ impl Acceptor {
     }
 
     /// When to look at the takers next. `None`: nobody is to be looked at, or the next newcomer tells.
-    pub(super) fn next_look(&self) -> Option<Instant> {
+    pub(super) fn next_look(&self) -> Option<Tick> {
         let accepts = self.posts.iter().any(|post| post.told.is_takers());
         // Where they do not accept, as in a drain, those in their rooms may still be given to others.
         let may_move = || self.desks.iter().any(|desk| desk.is_attended() && !desk.is_alone());
@@ -63,7 +63,7 @@ impl Acceptor {
     }
 
     /// Looks whether takers come, and accepts where they do not.
-    pub(super) fn keep_vigil(&mut self, now: Instant) {
+    pub(super) fn keep_vigil(&mut self, now: Tick) {
         // No newcomer tells of one who has spoken, or whom a rate lets in.
         if self.vigil.is_asleep() && self.is_anybody_to_move(now) {
             self.vigil.rouse(now);
@@ -85,13 +85,13 @@ impl Acceptor {
     }
 
     /// Whether somebody can be taken and has not been yet, whom others could be given.
-    pub(super) fn is_anybody_to_move(&self, now: Instant) -> bool {
+    pub(super) fn is_anybody_to_move(&self, now: Tick) -> bool {
         self.desks.iter().any(|desk| desk.line(now).somebody_waits)
     }
 
     /// A taker leaves people standing: whoever serves the same and comes is given them, those in its room first. Where
     /// nobody comes, its own lane keeps them.
-    fn help(&mut self, desk: usize, listeners: &[usize], now: Instant) {
+    fn help(&mut self, desk: usize, listeners: &[usize], now: Tick) {
         self.core.gate.summon(desk);
         let is_alone = self.desks.get(desk).is_none_or(|desk| desk.is_alone());
         let mut helpers = self.helpers(desk, now);
@@ -112,7 +112,7 @@ impl Acceptor {
     }
 
     /// Those of its kind who come, and how many places they have ready. They take turns.
-    fn helpers(&self, desk: usize, now: Instant) -> Vec<Helper> {
+    fn helpers(&self, desk: usize, now: Tick) -> Vec<Helper> {
         let Some(kin) = self.desks.get(desk).map(|desk| desk.kin()) else { return Vec::new() };
         let is_attended = |lane: usize| self.desks.get(lane).is_some_and(|desk| desk.is_attended());
         let come = kin.filter(|&lane| lane != desk && is_attended(lane) && self.vigil.comes(lane));
@@ -127,7 +127,7 @@ impl Acceptor {
         helpers
     }
 
-    fn gives(&mut self, helper: &mut Helper, connections: usize, now: Instant) {
+    fn gives(&mut self, helper: &mut Helper, connections: usize, now: Tick) {
         helper.most = helper.most.saturating_sub(connections);
         if connections > 0 {
             self.vigil.give(helper.lane, now);
@@ -136,7 +136,7 @@ impl Acceptor {
     }
 
     /// Accepts from a listener whose taker is late, a batch for each who serves its address.
-    fn stand_in(&mut self, desk: usize, index: usize, helpers: &mut [Helper], now: Instant) {
+    fn stand_in(&mut self, desk: usize, index: usize, helpers: &mut [Helper], now: Tick) {
         let ports = self.core.gate.ports();
         let Some(port) = ports.get(index).filter(|port| port.lane == desk).map(Arc::clone) else { return };
         for helper in helpers.iter_mut().filter(|helper| helper.most > 0) {
@@ -153,7 +153,7 @@ impl Acceptor {
 
     /// Whoever stands in the room of a late taker goes over to others who serve all that it serves: it had been given
     /// them before it was known to be late, or had let them in itself.
-    fn move_over(&mut self, desk: usize, helpers: &mut [Helper], now: Instant) {
+    fn move_over(&mut self, desk: usize, helpers: &mut [Helper], now: Tick) {
         let core = Arc::clone(&self.core);
         let threshold = Threshold::of(&core.gate, None, now);
         for helper in helpers.iter_mut().filter(|helper| helper.nobody_waits) {

@@ -5,7 +5,6 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::sync::Arc;
-use std::time::Instant;
 
 use tokio::io::Interest;
 use tokio::io::unix::{AsyncFd, AsyncFdReadyGuard};
@@ -13,12 +12,13 @@ use tokio::runtime;
 
 use super::acceptor::{Acceptor, Next};
 use crate::gate::Gate;
+use crate::tick::Tick;
 
 /// # Errors
 /// The thread cannot be started.
 pub(crate) fn start_thread(mut acceptor: Acceptor) -> io::Result<()> {
     std::thread::Builder::new().name("anteroom-accept".into()).spawn(move || {
-        let mut until = Some(Instant::now());
+        let mut until = Some(Tick::now());
         while let (Next::Sleep(next), _) = acceptor.turn(until) {
             until = next;
             if let Some(pause) = acceptor.pause() {
@@ -44,12 +44,12 @@ pub(crate) fn start_task(acceptor: Acceptor, runtime: &runtime::Handle) -> io::R
 }
 
 async fn run(mut acceptor: Acceptor, set: AsyncFd<EpollSet>) {
-    let mut until = Some(Instant::now());
+    let mut until = Some(Tick::now());
     loop {
         let mut ready = readable(&set, until).await;
         // The set is registered edge-triggered: it is emptied before it is awaited again.
         loop {
-            let (Next::Sleep(next), busy) = acceptor.turn(Some(Instant::now())) else { return };
+            let (Next::Sleep(next), busy) = acceptor.turn(Some(Tick::now())) else { return };
             until = next;
             if !busy {
                 break;
@@ -63,13 +63,10 @@ async fn run(mut acceptor: Acceptor, set: AsyncFd<EpollSet>) {
 }
 
 /// The kernel has something (`Some`), or it is `until`.
-async fn readable(
-    set: &AsyncFd<EpollSet>,
-    until: Option<Instant>,
-) -> Option<AsyncFdReadyGuard<'_, EpollSet>> {
+async fn readable(set: &AsyncFd<EpollSet>, until: Option<Tick>) -> Option<AsyncFdReadyGuard<'_, EpollSet>> {
     match until {
         None => set.readable().await.ok(),
-        Some(until) => tokio::time::timeout_at(until.into(), set.readable()).await.ok()?.ok(),
+        Some(until) => tokio::time::timeout(until.since(Tick::now()), set.readable()).await.ok()?.ok(),
     }
 }
 

@@ -4,7 +4,6 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::Instant;
 
 use anteroom_listener::{Accepted, Batch, Classified, PeerState, Unread};
 
@@ -12,17 +11,18 @@ use super::filter::{Answer, Candidate, Filter, Verdict};
 use crate::admit::{Cause, Judgement, Stage, Voice};
 use crate::gate::{Gate, Newcomer, Occupancy, Parked, Policy};
 use crate::observe::Note;
+use crate::tick::Tick;
 
 /// What everybody has to pass before the room: the judge, the lists, the filter.
 pub(super) struct Threshold<'a> {
     gate: &'a Gate,
     policy: Arc<Policy>,
     filter: Option<(&'a mut Filter, Occupancy)>,
-    now: Instant,
+    now: Tick,
 }
 
 impl<'a> Threshold<'a> {
-    pub(super) fn of(gate: &'a Gate, filter: Option<&'a mut Filter>, now: Instant) -> Self {
+    pub(super) fn of(gate: &'a Gate, filter: Option<&'a mut Filter>, now: Tick) -> Self {
         let filter = filter.map(|filter| (filter, gate.occupancy()));
         Self { gate, policy: gate.policy(), filter, now }
     }

@@ -3,7 +3,8 @@
 //! Owns how often to look, and what was seen at the last look. Never accepts, nor moves anybody: it names the desks
 //! whose takers leave somebody standing. While nobody comes at all it sleeps, and the first newcomer wakes it.
 
-use std::time::{Duration, Instant};
+use crate::tick::Tick;
+use std::time::Duration;
 
 /// Between two looks while connections come.
 const TICK: Duration = Duration::from_millis(5);
@@ -19,9 +20,9 @@ enum State {
     /// The next newcomer wakes it.
     Asleep,
     Awake {
-        next: Instant,
+        next: Tick,
         /// When somebody was last seen to come.
-        moved: Instant,
+        moved: Tick,
     },
 }
 
@@ -97,14 +98,14 @@ impl Vigil {
     }
 
     /// When to look next. `None`: when somebody comes.
-    pub(super) fn next(&self) -> Option<Instant> {
+    pub(super) fn next(&self) -> Option<Tick> {
         match self.state {
             State::Asleep => None,
             State::Awake { next, .. } => Some(next),
         }
     }
 
-    pub(super) fn is_due(&self, now: Instant) -> bool {
+    pub(super) fn is_due(&self, now: Tick) -> bool {
         self.next().is_some_and(|next| next <= now)
     }
 
@@ -121,7 +122,7 @@ impl Vigil {
     }
 
     /// It is given somebody in another's place: to be looked at soon.
-    pub(super) fn give(&mut self, desk: usize, now: Instant) {
+    pub(super) fn give(&mut self, desk: usize, now: Tick) {
         if let Some(taker) = self.takers.get_mut(desk) {
             (taker.is_tried, taker.is_eager) = (true, false);
         }
@@ -139,14 +140,14 @@ impl Vigil {
     }
 
     /// The first newcomer after a rest.
-    pub(super) fn rouse(&mut self, now: Instant) {
+    pub(super) fn rouse(&mut self, now: Tick) {
         if self.is_asleep() {
             self.state = State::Awake { next: now + TICK, moved: now };
         }
     }
 
     /// A look at every desk, in their order. Gives the numbers of those whose takers leave somebody standing.
-    pub(super) fn look(&mut self, sights: &[Sight], now: Instant) -> Vec<usize> {
+    pub(super) fn look(&mut self, sights: &[Sight], now: Tick) -> Vec<usize> {
         let mut late = Vec::new();
         let State::Awake { moved, .. } = &mut self.state else { return late };
         let mut pause = TICK;
@@ -162,7 +163,7 @@ impl Vigil {
             }
         }
         self.state = match *moved {
-            moved if now.saturating_duration_since(moved) >= REST => State::Asleep,
+            moved if now.since(moved) >= REST => State::Asleep,
             moved => State::Awake { next: now + pause, moved },
         };
         late
@@ -208,7 +209,7 @@ mod tests {
 
     #[test]
     fn it_looks_sooner_at_a_suspect_and_sleeps_when_nobody_comes() {
-        let (now, nobody) = (Instant::now(), Vec::<usize>::new());
+        let (now, nobody) = (Tick::now(), Vec::<usize>::new());
         let mut vigil = Vigil::new(1);
         assert_eq!(vigil.next(), None);
         vigil.rouse(now);
@@ -229,7 +230,7 @@ mod tests {
 
     #[test]
     fn one_who_comes_back_to_nobody_is_not_late_any_more() {
-        let now = Instant::now();
+        let now = Tick::now();
         let mut vigil = Vigil::new(2);
         vigil.rouse(now);
         for _ in 0..2 {
@@ -243,7 +244,7 @@ mod tests {
 
     #[test]
     fn one_who_waits_for_somebody_is_tried_before_it_is_trusted() {
-        let now = Instant::now();
+        let now = Tick::now();
         let eager = Sight { is_eager: true, ..sight(0, false) };
         let mut vigil = Vigil::new(1);
         vigil.rouse(now);

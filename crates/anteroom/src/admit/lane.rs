@@ -2,11 +2,11 @@
 //!
 //! Owns the counts and orders of one service's connections. Never owns the connections.
 
+use crate::tick::Tick;
 use std::collections::{BTreeSet, VecDeque};
 
 use super::arena::{Arena, Token};
 use super::line::{Line, Linked};
-use super::moment::Moment;
 use super::order::Law;
 use super::rate::Meter;
 use super::rules::{LaneRules, Rules, WhenFull};
@@ -50,7 +50,7 @@ pub(super) enum Ordered {
 }
 
 /// Compares with the latest of all, not with the last: the last may itself be out of order.
-fn join(latest: &mut Option<Moment>, line: &Line, since: Moment) -> Ordered {
+fn join(latest: &mut Option<Tick>, line: &Line, since: Tick) -> Ordered {
     match *latest {
         Some(latest) if line.len() > 0 && since < latest => Ordered::OutOfOrder,
         _ => {
@@ -68,17 +68,17 @@ pub(super) struct Lane {
     /// Who waits for the service.
     pub(super) waiting: Line,
     /// The latest time from which a wait counts, of those that have joined `waiting` since it was empty.
-    waiting_latest: Option<Moment>,
+    waiting_latest: Option<Tick>,
     /// Who has not sent its first byte.
     pub(super) silent: Line,
     /// As `waiting_latest`, of the silent.
-    silent_latest: Option<Moment>,
+    silent_latest: Option<Tick>,
     /// Sources of which somebody stands back, by the number of places that they have.
     back: BTreeSet<(u32, Token)>,
     /// How many stand back.
     back_len: usize,
     /// Of those who wait, whose place does not tell how long: since when, and who.
-    pub(super) apart: BTreeSet<(Moment, Token)>,
+    pub(super) apart: BTreeSet<(Tick, Token)>,
     /// Who stood back before it was watched. Some may have gone.
     back_unwatched: VecDeque<Token>,
     /// The oldest that waits and is not watched yet. Those behind it are not watched either: watching
@@ -289,7 +289,7 @@ impl Lane {
     /// Puts one behind those who wait, whose wait counts from `since`. Says whether everybody before it
     /// counts from then or earlier: those who do are in the order of their deadlines.
     #[inline]
-    pub(super) fn queue<T: Linked>(&mut self, arena: &mut Arena<T>, token: Token, since: Moment) -> Ordered {
+    pub(super) fn queue<T: Linked>(&mut self, arena: &mut Arena<T>, token: Token, since: Tick) -> Ordered {
         let ordered = join(&mut self.waiting_latest, &self.waiting, since);
         self.waiting.push(arena, token);
         self.unwatched = self.unwatched.or(Some(token));
@@ -301,7 +301,7 @@ impl Lane {
         &mut self,
         arena: &mut Arena<T>,
         token: Token,
-        since: Moment,
+        since: Tick,
         source: Option<Token>,
     ) -> Ordered {
         let ordered = join(&mut self.silent_latest, &self.silent, since);

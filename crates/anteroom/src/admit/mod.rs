@@ -10,7 +10,6 @@ mod early;
 mod judge;
 mod lane;
 mod line;
-mod moment;
 mod order;
 mod prefix;
 mod rate;

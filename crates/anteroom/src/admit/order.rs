@@ -10,7 +10,7 @@
 
 use std::time::Duration;
 
-use super::moment::{Moment, nanos};
+use crate::tick::Tick;
 
 /// The order in which those who wait are served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,7 +56,7 @@ impl Order {
 pub(crate) struct Law {
     newest_first: bool,
     /// Since when what speaks for the other order has been seen at every look.
-    contrary_since: Option<Moment>,
+    contrary_since: Option<Tick>,
 }
 
 impl Law {
@@ -67,18 +67,18 @@ impl Law {
     /// A look at the lane: `oldest` is since when the oldest waits, none when nobody does. The time starts when a long
     /// wait is seen, not when it began: a process that was stopped has had no chance to serve yet.
     /// Says whether the order has changed.
-    pub(crate) fn look(&mut self, order: Order, oldest: Option<Moment>, now: Moment) -> bool {
+    pub(crate) fn look(&mut self, order: Order, oldest: Option<Tick>, now: Tick) -> bool {
         let Order::Adaptive { target, interval, .. } = order else {
             self.contrary_since = None;
             return std::mem::take(&mut self.newest_first);
         };
-        let stands = oldest.is_some_and(|oldest| now.since(oldest) > nanos(target));
+        let stands = oldest.is_some_and(|oldest| now > oldest + target);
         if stands == self.newest_first {
             self.contrary_since = None;
             return false;
         }
         let since = *self.contrary_since.get_or_insert(now);
-        if now.since(since) < nanos(interval) {
+        if now < since + interval {
             return false;
         }
         self.newest_first = stands;
@@ -88,12 +88,12 @@ impl Law {
 
     /// When a look may find that the order is to change, which nobody else may be there to notice.
     /// `oldest` is when the wait of the oldest began.
-    pub(crate) fn next_look(&self, order: Order, oldest: Option<Moment>) -> Option<Moment> {
+    pub(crate) fn next_look(&self, order: Order, oldest: Option<Tick>) -> Option<Tick> {
         let Order::Adaptive { target, interval, .. } = order else { return None };
         match (self.contrary_since, self.newest_first) {
-            (Some(since), _) => Some(since.after(interval)),
+            (Some(since), _) => Some(since + interval),
             (None, true) => None,
-            (None, false) => Some(oldest?.after(target).after(Duration::from_nanos(1))),
+            (None, false) => Some(oldest? + target + Duration::from_nanos(1)),
         }
     }
 
@@ -108,9 +108,7 @@ impl Law {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
 
-    use super::super::moment::Epoch;
     use super::*;
 
     const LONG: Option<u64> = Some(101);
@@ -118,9 +116,9 @@ mod tests {
 
     /// Looks at a lane whose oldest has waited for `wait` milliseconds, at a time in milliseconds.
     fn look(law: &mut Law, order: Order, wait: Option<u64>, at: u64) -> bool {
-        let start = Epoch::of(Instant::now()).start;
-        let moment = |millis| start.after(Duration::from_millis(1_000 + millis));
-        let oldest = wait.map(|wait| start.after(Duration::from_millis(1_000 + at - wait.min(at + 1_000))));
+        let start = Tick::now();
+        let moment = |millis| start + Duration::from_millis(1_000 + millis);
+        let oldest = wait.map(|wait| start + Duration::from_millis(1_000 + at - wait.min(at + 1_000)));
         law.look(order, oldest, moment(at))
     }
 

@@ -21,6 +21,7 @@ use super::outlet::Outlet;
 use crate::gate::{OpenKey, OpenTask, Wire};
 use crate::observe::{Ending, Part};
 use crate::stall::Work;
+use crate::tick::Tick;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -46,37 +47,41 @@ pub(crate) struct Handling {
     /// For the hook that is called at the end, if there is one.
     info: Option<Info>,
     span: Span,
-    /// What is on the board while the handler is polled.
-    work: Work,
-    told: bool,
+    /// When its end was told.
+    told: Option<Tick>,
 }
 
 impl Handling {
     pub(crate) fn new(connection: &super::Connection) -> Self {
         let (outlet, key) = (connection.outlet(), connection.key());
         let span = outlet.hooks.span(connection.info());
-        let id = span.id().map_or(0, |id| id.into_u64());
         Self {
             outlet: Arc::clone(outlet),
             key,
             info: outlet.hooks.on_end.is_some().then(|| connection.info().clone()),
-            work: Work { part: Part::Handler, of: outlet.lane, key: key.to_bits(), span: id },
             span,
-            told: false,
+            told: None,
         }
     }
 
     /// The id of its span, if anybody listens.
     pub(crate) fn span_id(&self) -> Option<u64> {
-        (self.work.span != 0).then_some(self.work.span)
+        self.span.id().map(|id| id.into_u64())
+    }
+
+    /// What is on the board while the handler is polled.
+    fn work(&self) -> Work {
+        let (key, span) = (self.key.to_bits(), self.span_id().unwrap_or_default());
+        Work { part: Part::Handler, of: self.outlet.lane, key, span }
     }
 
     /// Runs one poll of the handler, for everybody to see which it is and since when.
     fn watched<T>(&mut self, poll: impl FnOnce(&mut Self) -> T) -> T {
-        let inside = self.outlet.board.as_ref().and_then(|board| board.enter(self.work));
+        let inside = self.outlet.board.as_ref().and_then(|board| board.enter(self.work()));
         let polled = poll(self);
         if let (Some(inside), Some(board)) = (inside, &self.outlet.board) {
-            board.count_if_slow(self.work.of, inside.leave_handler());
+            let now = self.told.unwrap_or_else(Tick::now);
+            board.count_if_slow(self.outlet.lane, inside.leave_handler(now));
         }
         polled
     }
@@ -100,7 +105,7 @@ impl Handling {
     }
 
     fn tell(&mut self, end: &End) {
-        if std::mem::replace(&mut self.told, true) {
+        if self.told.is_some() {
             return;
         }
         let ending = match end {
@@ -116,7 +121,9 @@ impl Handling {
                 error!(target: "anteroom::panicked", "the hook on_end panicked");
             }
         }
-        self.outlet.gate.task_ended(self.key, ending);
+        let now = Tick::now();
+        self.told = Some(now);
+        self.outlet.gate.task_ended(self.key, ending, now);
     }
 }
 

@@ -6,7 +6,7 @@
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::task::Waker;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anteroom_listener::{HungUp, PeerState, Stream};
 
@@ -18,13 +18,14 @@ use super::{AT_ONCE, Gate, Newcomer, Parked, Policy, State, Summons, WATCH_AFTER
 use crate::admit::{Admission, Arrival, Cause, Death, Judgement, Room, Rules, Stage, Token, Turn};
 use crate::config::{AcceptOn, Refusal};
 use crate::observe::Note;
+use crate::tick::Tick;
 
 /// How long one that was handed out may stay unread before it is taken for silent.
 const HEARD_WITHIN: Duration = Duration::from_secs(1);
 
 impl State {
     /// The waker of the taker of a lane, if there is somebody for it now, or never will be again.
-    fn wake_taker(&mut self, lane: usize, now: Instant) -> Option<Waker> {
+    fn wake_taker(&mut self, lane: usize, now: Tick) -> Option<Waker> {
         let Self { room, doors, .. } = self;
         let door = doors.get_mut(lane)?;
         if room.can_take(lane, now) {
@@ -40,12 +41,12 @@ impl State {
         None
     }
 
-    fn wake_takers(&mut self, now: Instant) -> impl Iterator<Item = Waker> {
+    fn wake_takers(&mut self, now: Tick) -> impl Iterator<Item = Waker> {
         (0..self.doors.len()).filter_map(move |lane| self.wake_taker(lane, now))
     }
 
     /// When a rate lets somebody in whose taker sleeps until then.
-    fn next_by_rate(&self) -> Option<Instant> {
+    fn next_by_rate(&self) -> Option<Tick> {
         let asleep = self.doors.iter().enumerate().filter(|(_, door)| door.sleeps_on(Asleep::Place));
         let turns = asleep.map(|(lane, _)| self.room.turn(lane));
         turns.filter_map(|turn| if let Turn::From(then) = turn { Some(then) } else { None }).min()
@@ -54,7 +55,7 @@ impl State {
 
 impl Gate {
     /// Lets a batch of one lane in and wakes whoever takes there. Empties `newcomers`.
-    pub(crate) fn admit(&self, lane: usize, newcomers: &mut Vec<Newcomer>, summons: Summons, now: Instant) {
+    pub(crate) fn admit(&self, lane: usize, newcomers: &mut Vec<Newcomer>, summons: Summons, now: Tick) {
         let mut refused = Vec::new();
         let waker = {
             let (mut state, lane) = self.lock(lane);
@@ -90,7 +91,7 @@ impl Gate {
     }
 
     /// Watches for the first byte of a silent one. Where it cannot be watched it need not speak first.
-    fn listen_to(&self, room: &mut Room<Parked>, token: Token, now: Instant) -> Option<(Parked, Cause)> {
+    fn listen_to(&self, room: &mut Room<Parked>, token: Token, now: Tick) -> Option<(Parked, Cause)> {
         let watched =
             room.standing(token).map(|parked| self.poller.watch_bytes(&parked.stream, token.to_bits()));
         match watched {
@@ -100,7 +101,7 @@ impl Gate {
     }
 
     /// The epoll set says that bytes have come.
-    pub(crate) fn peer_spoke(&self, token: u64, now: Instant) {
+    pub(crate) fn peer_spoke(&self, token: u64, now: Tick) {
         let Some(key) = Token::from_bits(token) else { return };
         if token & FAREWELL_BIT != 0 {
             return self.farewells.stir(key);
@@ -118,7 +119,7 @@ impl Gate {
 
     /// One who was silent has spoken; nothing happens to others. It is watched anew, for its hang-up
     /// alone, if it has to wait.
-    fn hear(&self, room: &mut Room<Parked>, token: Token, now: Instant) -> Option<(Parked, Cause)> {
+    fn hear(&self, room: &mut Room<Parked>, token: Token, now: Tick) -> Option<(Parked, Cause)> {
         let parked = room.standing(token).filter(|_| room.is_silent(token))?;
         let _gone_already = self.poller.unwatch_peer(&parked.stream);
         if let Some(parked) = room.standing_mut(token) {
@@ -129,17 +130,12 @@ impl Gate {
 
     /// Everything that time brings: refuses who is overdue, watches who has begun to wait, and says
     /// when to come again.
-    pub(crate) fn tend(&self, now: Instant) -> Option<Instant> {
+    pub(crate) fn tend(&self, now: Tick) -> Option<Tick> {
         let farewell = self.farewells.tend(now);
         self.each_hall().filter_map(|(which, state)| self.tend_hall(which, state, now)).chain(farewell).min()
     }
 
-    fn tend_hall<'a>(
-        &'a self,
-        which: Which,
-        mut state: MutexGuard<'a, State>,
-        now: Instant,
-    ) -> Option<Instant> {
+    fn tend_hall<'a>(&'a self, which: Which, mut state: MutexGuard<'a, State>, now: Tick) -> Option<Tick> {
         let event = state.room.next_event(WATCH_AFTER);
         if event.is_none_or(|event| event > now) {
             let rate = state.next_by_rate();
@@ -168,7 +164,7 @@ impl Gate {
         Some(now)
     }
 
-    fn watch_some(&self, room: &mut Room<Parked>, now: Instant) {
+    fn watch_some(&self, room: &mut Room<Parked>, now: Tick) {
         let Some(accepted_by) = now.checked_sub(WATCH_AFTER) else { return };
         for _ in 0..AT_ONCE {
             let Some((token, parked)) = room.next_to_watch(accepted_by) else { break };
@@ -178,7 +174,7 @@ impl Gate {
     }
 
     /// The epoll set says that a peer has hung up.
-    pub(crate) fn peer_hung_up(&self, token: u64, how: HungUp, now: Instant) {
+    pub(crate) fn peer_hung_up(&self, token: u64, how: HungUp, now: Tick) {
         let Some(key) = Token::from_bits(token) else { return };
         if token & OPEN_BIT != 0 {
             self.open_peer_gone(key, how);
@@ -189,7 +185,7 @@ impl Gate {
         }
     }
 
-    fn waiting_peer_gone(&self, token: Token, now: Instant) {
+    fn waiting_peer_gone(&self, token: Token, now: Tick) {
         let mut state = self.lock_of(token);
         let Some(parked) = state.room.standing(token) else { return };
         // The patience with one who was silent begins when it speaks.
@@ -215,7 +211,7 @@ impl Gate {
     }
 
     /// Looks at the peer and judges.
-    pub(super) fn look(&self, parked: &Parked, now: Instant) -> Judgement {
+    pub(super) fn look(&self, parked: &Parked, now: Tick) -> Judgement {
         self.look_at(parked, parked.age.since_handshake(now))
     }
 
@@ -226,7 +222,7 @@ impl Gate {
     }
 
     /// Ends a connection that was judged not to be served.
-    pub(crate) fn end(&self, parked: Parked, verdict: Judgement, stage: Stage, now: Instant) {
+    pub(crate) fn end(&self, parked: Parked, verdict: Judgement, stage: Stage, now: Tick) {
         match verdict {
             Judgement::Dead(death) => self.bury(parked, death, stage, now),
             Judgement::Refuse(cause) => self.refuse(parked, cause, now),
@@ -238,7 +234,7 @@ impl Gate {
     }
 
     /// The connection's peer has gone: counted, closed, noted.
-    fn bury(&self, parked: Parked, death: Death, stage: Stage, now: Instant) {
+    fn bury(&self, parked: Parked, death: Death, stage: Stage, now: Tick) {
         let Parked { port: listener, peer, stream, age, .. } = parked;
         if let Some(port) = self.ports.get(listener) {
             port.ledger.dead(stage, death);
@@ -248,7 +244,7 @@ impl Gate {
     }
 
     /// The connection is refused: counted, reset or closed, noted.
-    pub(crate) fn refuse(&self, parked: Parked, cause: Cause, now: Instant) {
+    pub(crate) fn refuse(&self, parked: Parked, cause: Cause, now: Tick) {
         self.count_refused(&parked, cause);
         self.turn_out(parked, cause, now);
     }
@@ -262,7 +258,7 @@ impl Gate {
     }
 
     /// The second half, outside the lock.
-    pub(super) fn turn_out(&self, parked: Parked, cause: Cause, now: Instant) {
+    pub(super) fn turn_out(&self, parked: Parked, cause: Cause, now: Tick) {
         let policy = self.policy();
         self.send_away(parked, cause, now, |stream| match &policy.refusal {
             Refusal::Close => drop(stream),
@@ -279,12 +275,12 @@ impl Gate {
     }
 
     /// The connection is refused, and its descriptor is free at the return: nobody reads a reply.
-    pub(crate) fn expel(&self, parked: Parked, cause: Cause, now: Instant) {
+    pub(crate) fn expel(&self, parked: Parked, cause: Cause, now: Tick) {
         self.count_refused(&parked, cause);
         self.send_away(parked, cause, now, Stream::reset);
     }
 
-    fn send_away(&self, parked: Parked, cause: Cause, now: Instant, close: impl FnOnce(Stream)) {
+    fn send_away(&self, parked: Parked, cause: Cause, now: Tick, close: impl FnOnce(Stream)) {
         let Parked { port: listener, peer, stream, age, .. } = parked;
         close(stream);
         self.notes.leave_detail(Note::Refused { listener, cause, peer, age: age.since_handshake(now) });
@@ -293,7 +289,7 @@ impl Gate {
     /// Wakes the takers that were called from inside the runtime, and those for whom a place has
     /// become free: the acceptor does so from outside, because a worker that wakes a task and then
     /// blocks keeps that task to itself.
-    pub(crate) fn relay(&self, now: Instant) {
+    pub(crate) fn relay(&self, now: Tick) {
         if !self.to_relay.swap(false, Ordering::AcqRel) {
             return;
         }
@@ -317,7 +313,7 @@ impl Gate {
         self.to_relay.store(true, Ordering::Release);
         match self.accept_on {
             AcceptOn::Taker | AcceptOn::Thread => self.wake_acceptor(),
-            AcceptOn::Task => self.relay(Instant::now()),
+            AcceptOn::Task => self.relay(Tick::now()),
         }
     }
 
@@ -340,7 +336,7 @@ impl Gate {
 
     /// Whether a connection was handed out by an `Incoming` a moment ago and nobody has read from
     /// it: its request may be there, and its taker may close it unread when it is told to stop.
-    pub(crate) fn is_anybody_unheard(&self, now: Instant) -> bool {
+    pub(crate) fn is_anybody_unheard(&self, now: Tick) -> bool {
         self.each_hall().any(|(_, mut state)| {
             let lately = state.open.iter_mut().filter(|(_, open)| now < open.since + HEARD_WITHIN);
             let lately: Result<Vec<_>, _> = lately.map(|(_, open)| open.to_be_heard()).collect();
@@ -395,7 +391,7 @@ impl Gate {
 
     /// From now on these rules hold, and this policy, for everybody at once.
     pub(crate) fn reconfigure(&self, rules: Rules, policy: Policy) {
-        let now = Instant::now();
+        let now = Tick::now();
         *self.policy.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(policy);
         for (which, mut state) in self.each_hall() {
             state.room.set_rules(self.rules_of(which, &rules), now);

@@ -4,7 +4,7 @@
 
 use std::task::Waker;
 
-use crate::observe::Tick;
+use crate::tick::Tick;
 
 /// What somebody who asked for a connection is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

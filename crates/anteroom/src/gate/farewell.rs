@@ -13,17 +13,18 @@ use std::io::{self, IoSlice};
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anteroom_listener::{Poller, Stream, discard_now, half_close, write_now};
 
 use crate::admit::{Arena, Token};
 use crate::config::{Farewell, Reply};
+use crate::tick::Tick;
 
 /// Tokens of the leaving in the epoll set carry this bit, and not that of the open.
 pub(super) const FAREWELL_BIT: u64 = 1 << 61;
 
-/// Where "for ever" was asked for, a century stands for it: an `Instant` has an end.
+/// Where "for ever" was asked for, a century stands for it.
 const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
 #[derive(Debug, Default)]
@@ -36,7 +37,7 @@ pub(super) struct Farewells {
 #[derive(Debug, Default)]
 struct Leaving {
     streams: Arena<OnTheirWay>,
-    due: BTreeSet<(Instant, Token)>,
+    due: BTreeSet<(Tick, Token)>,
     /// Nobody keeps time for them any more.
     over: bool,
 }
@@ -44,7 +45,7 @@ struct Leaving {
 #[derive(Debug)]
 struct OnTheirWay {
     stream: Stream,
-    due: Instant,
+    due: Tick,
     /// Bytes that may still be read away.
     bytes: usize,
 }
@@ -73,7 +74,7 @@ impl Farewells {
         reply: &Reply,
         bounds: Farewell,
         most: usize,
-        now: Instant,
+        now: Tick,
     ) -> Bidden {
         let mut leaving = self.lock();
         if leaving.over || leaving.streams.len() >= most {
@@ -108,7 +109,7 @@ impl Farewells {
     }
 
     /// Closes whose time is over. Says when to come again.
-    pub(super) fn tend(&self, now: Instant) -> Option<Instant> {
+    pub(super) fn tend(&self, now: Tick) -> Option<Tick> {
         if self.len() == 0 {
             return None;
         }

@@ -3,12 +3,12 @@
 //! Owns the locks, and which lane is in which hall. Never holds two of them.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
 
 use super::door::Door;
 use super::open::Open;
 use super::{Gate, Parked};
 use crate::admit::{Arena, LaneRules, MOST_ARENAS, Room, Rules, Token};
+use crate::tick::Tick;
 
 /// In a line of memory of its own: cores that look into different halls do not disturb one another.
 #[derive(Debug)]
@@ -40,8 +40,7 @@ impl Hall {
             let (all, lanes) = (lanes, lanes.iter().skip(number).step_by(halls).copied().collect::<Vec<_>>());
             let set_aside = aside(&lanes);
             let rules = part(rules.clone(), halls, set_aside, aside(all));
-            let room =
-                Room::numbered(number, &lanes, rules, Instant::now(), seed.wrapping_add(number as u64));
+            let room = Room::numbered(number, &lanes, rules, Tick::now(), seed.wrapping_add(number as u64));
             let doors = lanes.iter().map(|_| Door::default()).collect();
             let state = Mutex::new(State { room, doors, open: Arena::numbered(number), running: 0 });
             Self { state, set_aside }

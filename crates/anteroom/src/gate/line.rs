@@ -2,10 +2,9 @@
 //!
 //! Owns nothing. Whoever is moved out belongs to the caller, who lets them in elsewhere in the same turn.
 
-use std::time::Instant;
-
 use super::door::Asleep;
 use super::{Gate, Parked};
+use crate::tick::Tick;
 
 /// Those who stand in the room of one lane, and its taker, as they are now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -27,7 +26,7 @@ pub(crate) struct Opening {
 }
 
 impl Gate {
-    pub(crate) fn line(&self, lane: usize, now: Instant) -> Line {
+    pub(crate) fn line(&self, lane: usize, now: Tick) -> Line {
         let (state, inside) = self.lock(lane);
         let Some(door) = state.doors.get(inside) else { return Line::default() };
         let is_empty = state.room.waiting_in(inside) == 0;
@@ -39,7 +38,7 @@ impl Gate {
     }
 
     /// Where no more arrivals are expected, nobody is let in.
-    pub(crate) fn opening(&self, lane: usize, now: Instant) -> Opening {
+    pub(crate) fn opening(&self, lane: usize, now: Tick) -> Opening {
         let (state, inside) = self.lock(lane);
         if state.doors.get(inside).is_none_or(|door| door.is_closed()) {
             return Opening::default();
@@ -61,7 +60,7 @@ impl Gate {
 
     /// Takes up to `most` of those who wait out of `lane`, the oldest first. Those who wait for its service, or for
     /// their source to have less, stay.
-    pub(crate) fn move_out(&self, lane: usize, most: usize, now: Instant) -> Vec<Parked> {
+    pub(crate) fn move_out(&self, lane: usize, most: usize, now: Tick) -> Vec<Parked> {
         let moved: Vec<_> = {
             let (mut state, inside) = self.lock(lane);
             if state.doors.get(inside).is_none_or(|door| door.sleeps_on(Asleep::Service)) {

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anteroom_listener::last_sent;
 
@@ -13,7 +13,7 @@ use super::open::{Whose, Wire};
 use super::register::OPEN_BIT;
 use super::{Gate, State};
 use crate::admit::{Token, Turn};
-use crate::observe::Tick;
+use crate::tick::Tick;
 
 /// How the gate moves: cheap, for every tick.
 #[derive(Clone, Copy, Debug, Default)]
@@ -21,11 +21,11 @@ pub(crate) struct Pace {
     /// How often a taker was woken from outside the runtime and came.
     pub(crate) summons: u64,
     /// Since when the first of those has been waiting for its turn that were woken and have not come.
-    pub(crate) summoned: Option<Instant>,
+    pub(crate) summoned: Option<Tick>,
     pub(crate) open: usize,
     pub(crate) waiting: usize,
     /// When the handshake of the one was that waits longest in line.
-    pub(crate) oldest: Option<Instant>,
+    pub(crate) oldest: Option<Tick>,
 }
 
 /// One lane as it stands at its exit.
@@ -54,7 +54,7 @@ impl Gate {
         let mut pace = Pace { summons: self.delays.summons.load(Ordering::Relaxed), ..Pace::default() };
         for (_, state) in self.each_hall() {
             let State { room, doors, .. } = &*state;
-            let summoned = doors.iter().filter_map(Door::summoned).min().map(Tick::instant);
+            let summoned = doors.iter().filter_map(Door::summoned).min();
             let oldest = (0..doors.len()).filter_map(|lane| room.first_in_line(lane)).min();
             pace.summoned = [pace.summoned, summoned].into_iter().flatten().min();
             pace.open += room.open();
@@ -87,7 +87,7 @@ impl Gate {
 
     /// Permits that have been held for `long` of connections that have ended: the task has come back, and
     /// the socket is closed, or its peer has gone. The cost grows with the number of open connections.
-    pub(crate) fn leaked(&self, long: Duration, now: Instant) -> Option<Leaked> {
+    pub(crate) fn leaked(&self, long: Duration, now: Tick) -> Option<Leaked> {
         let mut leaked = None::<Leaked>;
         let mut count = |held| {
             let known = leaked.get_or_insert(Leaked { permits: 0, oldest: held });

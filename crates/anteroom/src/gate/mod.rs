@@ -20,7 +20,7 @@ mod takers;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anteroom_listener::{PeerAddr, Poller, Stream};
 use histogram::AtomicHistogram;
@@ -41,6 +41,7 @@ pub(crate) use self::takers::LOOK_AGAIN_AFTER;
 use crate::admit::{Access, Age, Judge, LaneRules, Rules, Voice};
 use crate::config::{AcceptOn, Config, Farewell, Refusal};
 use crate::observe::{LaneSnapshot, Notes, microseconds};
+use crate::tick::Tick;
 
 /// A connection may wait this long before anybody watches for its hang-up: most are taken at once,
 /// and watching costs two system calls.
@@ -141,7 +142,7 @@ pub(crate) struct Occupancy {
     pub(crate) silent: usize,
     pub(crate) farewells: usize,
     pub(crate) sources: usize,
-    pub(crate) oldest: Option<Instant>,
+    pub(crate) oldest: Option<Tick>,
 }
 
 /// What is decided about a connection before it comes to the room, and done with it when it is refused.

@@ -7,13 +7,14 @@ use std::fmt;
 use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Waker};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anteroom_listener::{HungUp, PeerAddr};
 use tokio::task::AbortHandle;
 
 use crate::admit::{Cause, Place, Token};
 use crate::observe::Ending;
+use crate::tick::Tick;
 
 /// Names an open connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,7 +84,7 @@ pub(crate) struct Whose {
 pub(super) struct Open {
     pub(super) whose: Whose,
     pub(super) place: Place,
-    pub(super) since: Instant,
+    pub(super) since: Tick,
     pub(super) counted_by: CountedBy,
     /// Parts that hold the permit.
     holders: u32,
@@ -92,7 +93,7 @@ pub(super) struct Open {
     /// The task has not ended.
     runs: bool,
     /// When it was first found that nothing of the connection is left but the permit.
-    outlived: Option<Instant>,
+    outlived: Option<Tick>,
     /// It was ended by the server: whoever holds it and notices has not ended it.
     cut: bool,
     task: Option<AbortHandle>,
@@ -105,7 +106,7 @@ pub(super) struct Open {
 }
 
 impl Open {
-    pub(super) fn new(whose: Whose, place: Place, counted_by: CountedBy, since: Instant) -> Self {
+    pub(super) fn new(whose: Whose, place: Place, counted_by: CountedBy, since: Tick) -> Self {
         Self {
             whose,
             place,
@@ -139,7 +140,7 @@ impl Open {
     pub(super) fn leaked_for(
         &mut self,
         long: Duration,
-        now: Instant,
+        now: Tick,
     ) -> Option<(Duration, Option<Arc<dyn Wire>>)> {
         let is_closed = self.wire.as_ref().is_some_and(|wire| wire.strong_count() == 0);
         let is_left = self.counted_by == CountedBy::Task && self.gone.is_some();
@@ -147,7 +148,7 @@ impl Open {
             return None;
         }
         let since = *self.outlived.get_or_insert(now);
-        let held = now.saturating_duration_since(since);
+        let held = now.since(since);
         if held < long {
             return None;
         }

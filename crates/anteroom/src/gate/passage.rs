@@ -6,12 +6,12 @@
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
 
 #[cfg(all(feature = "handover", target_os = "linux"))]
 use super::{AT_ONCE, Port};
 use super::{Gate, Parked};
 use crate::admit::Cause;
+use crate::tick::Tick;
 
 #[derive(Debug, Default)]
 pub(super) struct Passage {
@@ -61,7 +61,7 @@ impl Gate {
     /// Takes up to `most` out of the room, the oldest of each lane first. A lane with a listener that does
     /// not go along keeps those who wait there.
     pub(crate) fn export(&self, most: usize, goes: impl Fn(&Port) -> bool) -> Vec<Parked> {
-        let now = Instant::now();
+        let now = Tick::now();
         let mut exported = Vec::new();
         for lane in 0..self.lanes {
             if self.ports.iter().any(|port| port.lane == lane && !goes(port)) {
@@ -154,7 +154,7 @@ impl Gate {
 
     /// The server ends: who has come and is not in the room is refused, and who is out is the successor's,
     /// whatever it says later.
-    pub(crate) fn seal_passage(&self, now: Instant) {
+    pub(crate) fn seal_passage(&self, now: Tick) {
         let way = std::mem::replace(&mut *self.passage.lock(), Way { is_sealed: true, ..Way::default() });
         self.passage.abroad.store(0, Ordering::Release);
         for port in way.out.iter().filter_map(|&port| self.ports.get(port)) {

@@ -2,10 +2,11 @@
 //!
 //! Owns nothing of its own. An end is counted here, once, whoever tells it first.
 
+use std::cell::LazyCell;
 use std::sync::Weak;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anteroom_listener::{HungUp, PeerAddr};
 
@@ -16,6 +17,7 @@ use super::open::{CountedBy, Cut, Gone, Open, OpenKey, Task, Wire};
 use super::{Gate, State};
 use crate::admit::{Cause, Token};
 use crate::observe::{Ending, Note};
+use crate::tick::Tick;
 
 /// Tokens of open connections in the epoll set carry this bit, those of waiting ones do not.
 pub(super) const OPEN_BIT: u64 = 1 << 62;
@@ -50,21 +52,22 @@ impl Gate {
 
     /// A part of `key` was dropped. With the last one its place is free.
     pub(crate) fn release(&self, key: OpenKey) {
-        let now = Instant::now();
+        // The clock is read at most once, and for most not at all: the end of their task is what counts.
+        let now = LazyCell::new(Tick::now);
         let mut state = self.lock_of(key.0);
         let State { room, doors, open, .. } = &mut *state;
         let Some(entry) = open.get_mut(key.0) else { return };
         if !entry.let_go() {
             return;
         }
-        room.release(entry.place, now);
+        room.release(entry.place, || *now);
         let wakers = entry.release();
         if entry.counted_by == CountedBy::Permit {
             // Its taker may have noticed and dropped it, which is no end of its own.
             self.count(
                 entry.whose.port,
                 entry.ending(if entry.was_cut() { Ending::Cut } else { Ending::Done }),
-                now - entry.since,
+                now.since(entry.since),
             );
         }
         if entry.is_over() {
@@ -78,12 +81,11 @@ impl Gate {
     }
 
     /// The task of `key` has ended.
-    pub(crate) fn task_ended(&self, key: OpenKey, ending: Ending) {
-        let now = Instant::now();
+    pub(crate) fn task_ended(&self, key: OpenKey, ending: Ending, now: Tick) {
         let mut state = self.lock_of(key.0);
         let Some(entry) = state.open.get_mut(key.0).filter(|entry| entry.runs()) else { return };
         entry.end_task();
-        self.count(entry.whose.port, entry.ending(ending), now - entry.since);
+        self.count(entry.whose.port, entry.ending(ending), now.since(entry.since));
         if entry.is_over() {
             state.open.remove(key.0);
         }
@@ -94,11 +96,11 @@ impl Gate {
 
     /// The place and the task of a connection that nobody got, and that is counted elsewhere.
     pub(super) fn give_back(&self, key: OpenKey) {
-        let now = Instant::now();
+        let now = Tick::now();
         let mut state = self.lock_of(key.0);
         let Some(entry) = state.open.remove(key.0) else { return };
         if entry.is_held() {
-            state.room.release(entry.place, now);
+            state.room.release(entry.place, || now);
         }
         state.running -= usize::from(entry.runs());
         let wanted = is_place_wanted(&state.doors);
@@ -127,14 +129,14 @@ impl Gate {
     /// Counts as cut whoever has not ended even so (a handler that blocks its thread cannot be
     /// ended), and forgets it: what it tells later changes nothing.
     pub(crate) fn write_off(&self) {
-        let now = Instant::now();
+        let now = Tick::now();
         for (_, mut state) in self.each_hall() {
             let mut wakers = Vec::new();
             let tokens: Vec<Token> = state.open.iter_mut().map(|(token, _)| token).collect();
             for token in tokens {
                 let Some(mut entry) = state.open.remove(token) else { continue };
                 if entry.is_held() {
-                    state.room.release(entry.place, now);
+                    state.room.release(entry.place, || now);
                 }
                 state.running -= usize::from(entry.runs());
                 if entry.runs() || (entry.is_held() && entry.counted_by == CountedBy::Permit) {
@@ -205,7 +207,7 @@ impl Gate {
         let place = state.room.occupy(lane);
         let peer = PeerAddr::Tcp(([127, 0, 0, 1], 1).into());
         let whose = Whose { id: 0, port: 0, peer, span: None };
-        state.register(Open::new(whose, place, CountedBy::Permit, Instant::now()))
+        state.register(Open::new(whose, place, CountedBy::Permit, Tick::now()))
     }
 
     /// For tests without sockets: the peer has gone.

@@ -4,13 +4,14 @@
 
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::door::{Asleep, Door, Doorstep};
 use super::open::{Open, Whose};
 use super::{AT_ONCE, CountedBy, Gate, HandOver, State};
 use crate::admit::{Cause, Stage, Take, Turn};
-use crate::observe::{Tick, record_nanos};
+use crate::observe::record_nanos;
+use crate::tick::Tick;
 
 /// One that has waited longer than this is looked at once more when it is taken.
 pub(crate) const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(1);
@@ -30,13 +31,13 @@ impl Gate {
         let State { room, doors, .. } = &mut *state;
         let Some(door) = doors.get_mut(lane) else { return Poll::Ready(Doorstep::End) };
         door.count_ask();
-        let waited = turn_came.and_then(|now| Some(now.since(door.comes_promptly()?)));
+        let waited = turn_came.and_then(|now| Some(now.nanos_since(door.comes_promptly()?)));
         if let Some(waited) = waited {
             self.delays.summons.fetch_add(1, Ordering::Relaxed);
             record_nanos(&self.delays.histogram, waited);
         }
         let turn = room.turn(lane);
-        if turn == Turn::Now || (turn != Turn::NotYet && turn.has_come(Instant::now())) {
+        if turn == Turn::Now || (turn != Turn::NotYet && turn.has_come(Tick::now())) {
             return Poll::Ready(Doorstep::Someone);
         }
         if room.standing_in(lane) == 0 && door.is_closed() {
@@ -68,7 +69,7 @@ impl Gate {
     pub(crate) fn take(&self, lane: usize, counted_by: CountedBy) -> Option<HandOver<'_>> {
         loop {
             let (mut state, inside) = self.lock(lane);
-            let now = Instant::now();
+            let now = Tick::now();
             let (parked, place, is_watched) = match state.room.take(inside, now) {
                 Take::Ready { item, place, is_watched } => (item, place, is_watched),
                 Take::Late(parked, cause) => {
@@ -84,7 +85,7 @@ impl Gate {
             let whose = Whose { id: parked.id, port: parked.port, peer: parked.peer, span: None };
             let key = state.register(Open::new(whose, place, counted_by, now));
             drop(state);
-            let room_wait = now.saturating_duration_since(parked.age.accepted);
+            let room_wait = now.since(parked.age.accepted);
             if is_watched {
                 // The watch may have failed: then it is not in the set.
                 let _unwatched = self.poller.unwatch_peer(&parked.stream);
@@ -106,7 +107,7 @@ impl Gate {
 
     /// Nobody takes from `lane` any more: who waits there is refused, and so is who comes.
     pub(crate) fn abandon(&self, lane: usize) {
-        let now = Instant::now();
+        let now = Tick::now();
         let taker = {
             let (mut state, lane) = self.lock(lane);
             state.doors.get_mut(lane).and_then(Door::abandon)

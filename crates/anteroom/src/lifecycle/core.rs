@@ -4,7 +4,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::runtime;
 
@@ -21,6 +21,7 @@ use crate::observe::{
 #[cfg(feature = "metrics")]
 use crate::observe::{Timings, microseconds};
 use crate::stall::{Board, Findings};
+use crate::tick::Tick;
 
 /// What acceptor, dispatchers, handles and the watch share.
 #[derive(Debug)]
@@ -158,7 +159,7 @@ impl Core {
         let cost = Cost { waiting: occupancy.waiting, open: occupancy.open, ..Cost::default() };
         let stall = Stall { cause: StallCause::RuntimeGone, lasted: Duration::ZERO, cost };
         self.findings.count(&stall.cause);
-        self.findings.was(stall.clone(), Instant::now());
+        self.findings.was(stall.clone(), Tick::now());
         self.gate.notes().leave(Note::Stall(Box::new(stall)));
     }
 
@@ -207,9 +208,9 @@ impl Core {
     }
 
     /// How long something has been waiting for its turn on the runtime, while somebody is there.
-    fn runtime_late(&self, now: Instant) -> Option<Duration> {
+    fn runtime_late(&self, now: Tick) -> Option<Duration> {
         let pace = self.gate.pace();
-        let summoned = pace.summoned.map(|since| now.saturating_duration_since(since));
+        let summoned = pace.summoned.map(|since| now.since(since));
         let beat = self.findings.beat_late(now).filter(|_| pace.open > 0 || pace.waiting > 0);
         summoned.into_iter().chain(beat).max()
     }
@@ -222,7 +223,7 @@ impl Core {
             report += listener.report.clone();
         }
         let occupancy = self.gate.occupancy();
-        let now = Instant::now();
+        let now = Tick::now();
         let mut lanes = self.gate.lanes();
         if let Some(board) = &self.board {
             for (number, lane) in lanes.iter_mut().enumerate() {
@@ -238,7 +239,7 @@ impl Core {
             silent: occupancy.silent,
             farewells: occupancy.farewells,
             sources: occupancy.sources,
-            oldest_wait: occupancy.oldest.map(|handshake| now.saturating_duration_since(handshake)),
+            oldest_wait: occupancy.oldest.map(|handshake| now.since(handshake)),
             stalls: self.findings.stalls(now),
             stalls_so_far: self.findings.counts(),
             runtime_delay: distribution(&self.gate.delays().load()),

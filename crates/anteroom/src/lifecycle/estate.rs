@@ -6,7 +6,7 @@
 use std::error::Error;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::core::Core;
 use super::life::Failure;
@@ -14,6 +14,7 @@ use crate::admit::Age;
 use crate::gate::{From, Parked, Port};
 use crate::handover::{Estate, Exported, HandoverError, Heir, Passed};
 use crate::observe::{Note, Phase};
+use crate::tick::Tick;
 
 /// The server that is to be succeeded.
 #[derive(Debug)]
@@ -108,7 +109,7 @@ impl Estate for Old {
     }
 
     fn export(&self, most: usize, left: &[String]) -> Vec<Exported> {
-        let now = Instant::now();
+        let now = Tick::now();
         let exported =
             self.core.gate.export(most, |port| !is_among(port, left)).into_iter().map(|parked| Exported {
                 listener: self
@@ -118,7 +119,7 @@ impl Estate for Old {
                 peer: parked.peer,
                 kernel_wait: parked.kernel_wait,
                 since_handshake: parked.age.since_handshake(now),
-                accepted_ago: now.saturating_duration_since(parked.age.accepted),
+                accepted_ago: now.since(parked.age.accepted),
                 stream: parked.stream,
             });
         exported.collect()
@@ -243,7 +244,7 @@ fn is_among(port: &Port, names: &[String]) -> bool {
 
 /// Those of a listener that is not here are closed: nobody was to send them.
 fn parked(ports: &[Arc<Port>], connections: Vec<Exported>) -> Vec<Parked> {
-    let now = Instant::now();
+    let now = Tick::now();
     let before = |ago: Duration| now.checked_sub(ago).unwrap_or(now);
     let parked = connections.into_iter().filter_map(|exported| {
         let Exported { listener, stream, peer, kernel_wait, since_handshake, accepted_ago } = exported;

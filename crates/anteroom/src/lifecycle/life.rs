@@ -6,13 +6,14 @@
 use std::error::Error;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::error::{AcceptError, ServeError};
 use crate::observe::{Phase, Readiness, Report, Unready};
+use crate::tick::Tick;
 
 /// Why a server ends without having been asked.
 #[derive(Clone, Debug)]
@@ -55,7 +56,7 @@ pub(crate) struct Life {
     /// Nobody who was cut is waited for any more.
     hurried: AtomicBool,
     lame_duck: Mutex<LameDuck>,
-    deadline: Mutex<Option<Instant>>,
+    deadline: Mutex<Option<Tick>>,
     failure: OnceLock<Failure>,
     outcome: OnceLock<Result<Report, ServeError>>,
     pub(crate) draining: CancellationToken,
@@ -66,9 +67,9 @@ pub(crate) struct Life {
 /// The time of the lame duck.
 #[derive(Clone, Copy, Debug, Default)]
 struct LameDuck {
-    since: Option<Instant>,
+    since: Option<Tick>,
     /// `None`: as long as nobody ends it.
-    until: Option<Instant>,
+    until: Option<Tick>,
 }
 
 /// In the order of `Phase`.
@@ -237,20 +238,20 @@ impl Life {
     /// a later call brings the end forward, never puts it off. Says whether it became one.
     pub(crate) fn lame_duck(&self, within: Option<Duration>) -> bool {
         let mut duck = self.lame_duck.lock().unwrap_or_else(PoisonError::into_inner);
-        let since = *duck.since.get_or_insert_with(Instant::now);
+        let since = *duck.since.get_or_insert_with(Tick::now);
         let asked = within.and_then(|within| since.checked_add(within));
         duck.until = duck.until.into_iter().chain(asked).min();
         self.enter(Phase::LameDuck)
     }
 
     /// When the lame duck has to begin its drain.
-    pub(crate) fn lame_duck_until(&self) -> Option<Instant> {
+    pub(crate) fn lame_duck_until(&self) -> Option<Tick> {
         self.lame_duck.lock().unwrap_or_else(PoisonError::into_inner).until
     }
 
     /// Begins to drain, or brings the end of a drain forward; never puts it off. Says whether it began.
     pub(crate) fn drain(&self, within: Duration) -> bool {
-        let asked = Instant::now().checked_add(within);
+        let asked = Tick::now().checked_add(within);
         self.begin(|known| match (known, asked) {
             (Some(known), Some(asked)) => Some(known.min(asked)),
             (known, asked) => known.or(asked),
@@ -261,11 +262,11 @@ impl Life {
     /// it takes) counts only if there is no drain yet. Says whether it began.
     pub(crate) fn wind_down(&self, within: Option<Duration>) -> bool {
         let is_first = self.phase() < Phase::Draining;
-        let asked = within.and_then(|within| Instant::now().checked_add(within));
+        let asked = within.and_then(|within| Tick::now().checked_add(within));
         self.begin(|known| if is_first { known.or(asked) } else { known })
     }
 
-    fn begin(&self, deadline: impl FnOnce(Option<Instant>) -> Option<Instant>) -> bool {
+    fn begin(&self, deadline: impl FnOnce(Option<Tick>) -> Option<Tick>) -> bool {
         let began = {
             let mut known = self.deadline.lock().unwrap_or_else(PoisonError::into_inner);
             *known = deadline(*known);
@@ -276,7 +277,7 @@ impl Life {
     }
 
     /// When the drain cuts what is still open. `None`: there is no drain, or it has all time.
-    pub(crate) fn deadline(&self) -> Option<Instant> {
+    pub(crate) fn deadline(&self) -> Option<Tick> {
         *self.deadline.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -323,12 +324,12 @@ mod tests {
     #[test]
     fn a_lame_duck_s_time_counts_from_its_beginning_and_is_never_put_off() {
         let life = Life::new();
-        let before = Instant::now();
+        let before = Tick::now();
         assert!(life.lame_duck(None));
         assert_eq!(life.lame_duck_until(), None);
         assert!(!life.lame_duck(Some(Duration::from_secs(5))));
         let until = life.lame_duck_until().expect("it has an end now");
-        assert!(until <= Instant::now() + Duration::from_secs(5) && until >= before + Duration::from_secs(5));
+        assert!(until <= Tick::now() + Duration::from_secs(5) && until >= before + Duration::from_secs(5));
         life.lame_duck(Some(Duration::from_secs(60)));
         assert_eq!(life.lame_duck_until(), Some(until));
         life.drain(Duration::from_secs(1));

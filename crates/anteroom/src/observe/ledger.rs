@@ -13,6 +13,7 @@ use histogram::Histogram;
 
 use super::report::{DeadOnArrival, Deaths, Refused, Report, Served};
 use crate::admit::{Cause, Death, Stage};
+use crate::tick::nanos;
 
 /// How a handed-out connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -215,9 +216,8 @@ pub(crate) fn microseconds() -> AtomicHistogram {
 }
 
 /// Longer than the last bucket: not recorded, there is no server that waits 50 days.
-pub(crate) fn record(histogram: &AtomicHistogram, value: Duration) {
-    let micros = u64::try_from(value.as_micros()).unwrap_or(u64::MAX);
-    let _out_of_range = histogram.increment(micros);
+fn record(histogram: &AtomicHistogram, value: Duration) {
+    record_nanos(histogram, nanos(value));
 }
 
 /// As [`record`], from nanoseconds.

@@ -17,10 +17,9 @@ mod speak;
 mod stall;
 #[cfg(feature = "metrics")]
 mod stall_metrics;
-mod tick;
 mod watch;
 
-pub(crate) use ledger::{Ending, Ledger, microseconds, record, record_nanos};
+pub(crate) use ledger::{Ending, Ledger, microseconds, record_nanos};
 pub(crate) use note::{Note, Notes};
 #[cfg(feature = "metrics")]
 pub(crate) use publish::Metrics;
@@ -31,5 +30,4 @@ pub use snapshot::{Accepting, Distribution, LaneSnapshot, ListenerSnapshot, Phas
 pub use stall::{Blame, Blamed, Cost, Doing, Part, Stall, StallCause, Thread};
 #[cfg(feature = "metrics")]
 pub(crate) use stall_metrics::Timings;
-pub(crate) use tick::{Tick, nanos};
 pub(crate) use watch::{LONGEST_REST, Subject, start as start_watch};

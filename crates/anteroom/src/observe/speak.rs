@@ -3,7 +3,7 @@
 //! Owns the texts, the levels and the rate of warnings. Runs on the watch's thread only.
 
 use std::collections::HashMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anteroom_listener::{AcceptErrorClass, Address, Backlog};
 use tracing::{debug, error, info, warn};
@@ -12,6 +12,7 @@ use super::note::Note;
 use super::snapshot::{Accepting, ListenerSnapshot, Snapshot};
 use super::stall::{Cost, Stall, StallCause};
 use crate::admit::Cause;
+use crate::tick::Tick;
 
 /// At most one warning of a kind in this time; those between are counted into the next.
 const WARNING_EVERY: Duration = Duration::from_secs(1);
@@ -38,7 +39,7 @@ enum Count {
 
 #[derive(Debug, Default)]
 struct Rate {
-    last: Option<Instant>,
+    last: Option<Tick>,
     held_back: u64,
 }
 
@@ -225,8 +226,8 @@ impl Speaker {
     /// `Some(held back since)` when it is time to speak of this kind again.
     fn rate(&mut self, kind: Kind) -> Option<u64> {
         let rate = self.rates.entry(kind).or_default();
-        let now = Instant::now();
-        if rate.last.is_some_and(|last| now - last < WARNING_EVERY) {
+        let now = Tick::now();
+        if rate.last.is_some_and(|last| now.since(last) < WARNING_EVERY) {
             rate.held_back += 1;
             return None;
         }

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::ledger::Ledger;
 use super::note::{Note, Notes};
@@ -18,6 +18,7 @@ use super::snapshot::{Accepting, ListenerSnapshot, Phase, Snapshot};
 use super::speak::Speaker;
 #[cfg(feature = "metrics")]
 use super::stall_metrics::Timings;
+use crate::tick::Tick;
 
 /// How often samples are published: half of the promised second.
 const PERIOD: Duration = Duration::from_millis(500);
@@ -74,7 +75,7 @@ impl Watch {
     }
 
     fn run(mut self) {
-        let mut sampled: Option<Instant> = None;
+        let mut sampled: Option<Tick> = None;
         let mut rest = PERIOD;
         loop {
             // Before the notes: the last one is left before this phase is entered.
@@ -86,12 +87,12 @@ impl Watch {
                 return self.speak();
             }
             if sampled.is_none_or(|then| then.elapsed() >= PERIOD) {
-                sampled = Some(Instant::now());
+                sampled = Some(Tick::now());
                 rest = if self.sample() { PERIOD } else { rest * 2 };
             }
             let longest = self.subject.longest_rest.unwrap_or(PERIOD);
             let due = rest.min(longest).saturating_sub(sampled.map_or(PERIOD, |then| then.elapsed()));
-            let parked = Instant::now();
+            let parked = Tick::now();
             std::thread::park_timeout(due);
             if parked.elapsed() < due {
                 // Somebody has woken it: something moves.

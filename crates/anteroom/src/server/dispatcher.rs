@@ -16,8 +16,9 @@ use crate::accept::{Attendant, Attended, Desk};
 use crate::connection::{Connection, Handling, Outlet, Spawn, Task, spawn};
 use crate::gate::{CountedBy, Doorstep, Gate, OpenKey};
 use crate::lifecycle::{Core, Failure};
-use crate::observe::{Part, Tick};
+use crate::observe::Part;
 use crate::stall::{Board, Inside, Work};
+use crate::tick::Tick;
 
 pub(super) type BoxError = Box<dyn Error + Send + Sync>;
 
@@ -82,9 +83,9 @@ impl<'a> Stamps<'a> {
     /// What went before has come back, and something else begins.
     fn rest(&mut self) {
         if let Some(inside) = self.inside.take() {
-            self.board.count_if_slow(self.lane, inside.took());
-            drop(inside);
-            self.turn_came = Tick::now();
+            let (took, now) = inside.leave();
+            self.board.count_if_slow(self.lane, took);
+            self.turn_came = now;
         }
     }
 
@@ -125,8 +126,8 @@ where
                 // What comes now is no call of the service.
                 stamps.rest();
             }
-            let attended = self.attendant.attend(cx);
             let turn_came = stamps.as_ref().map(|stamps| stamps.turn_came);
+            let attended = self.attendant.attend(turn_came, cx);
             let doorstep = match core.gate.poll_someone(self.lane, turn_came, cx) {
                 Poll::Pending if attended == Attended::Busy => {
                     self.attendant.is_even();
@@ -163,7 +164,7 @@ where
     fn only_let_in(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         for _ in 0..AT_ONCE {
             self.attendant.is_even();
-            if self.attendant.attend(cx) == Attended::Idle {
+            if self.attendant.attend(None, cx) == Attended::Idle {
                 return Poll::Pending;
             }
         }

@@ -130,7 +130,7 @@ impl Incoming {
             }
             // Outside a runtime the thread accepts.
             let _no_driver_yet = self.look_for_driver();
-            let attended = self.attendant.attend(cx);
+            let attended = self.attendant.attend(None, cx);
             let doorstep = match self.core.gate.poll_someone(self.lane, None, cx) {
                 Poll::Pending if attended == Attended::Busy => {
                     self.attendant.is_even();

@@ -10,7 +10,7 @@ mod visitor;
 use std::fmt;
 use std::mem::size_of;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anteroom_listener::PeerAddr;
 
@@ -21,6 +21,7 @@ use crate::admit::{
 };
 use crate::config::{Config, ConfigError, DescriptorBudget};
 use crate::gate::{LOOK_AGAIN_AFTER, Parked, WATCH_AFTER};
+use crate::tick::Tick;
 
 /// A waiting room without sockets. Every time is counted from its start and must not go back.
 ///
@@ -53,7 +54,7 @@ pub struct Room {
     judge: Judge,
     access: Access,
     lanes: usize,
-    start: Instant,
+    start: Tick,
 }
 
 /// What the room holds of a client: as large as what a server's room holds of a connection, so that
@@ -86,7 +87,7 @@ impl Room {
     /// The settings cannot be meant.
     pub fn new(config: &Config, lanes: usize, seed: u64) -> Result<Self, ConfigError> {
         config.check()?;
-        let start = Instant::now();
+        let start = Tick::now();
         let lanes = lanes.max(1);
         let room = admit::Room::new(&vec![LaneRules::default(); lanes], rules(config), start, seed);
         Ok(Self { room, judge: config.judge(), access: config.access(), lanes, start })
@@ -145,7 +146,7 @@ impl Room {
             Take::Empty => return Taken::Empty,
             Take::NoPlace => return Taken::NoPlace,
         };
-        if now.saturating_duration_since(item.age.accepted) >= LOOK_AGAIN_AFTER {
+        if now.since(item.age.accepted) >= LOOK_AGAIN_AFTER {
             let state = peer(item.id).state();
             let how = match self.judge.judge(&item.peer(), state, item.age.since_handshake(now)) {
                 Judgement::Serve | Judgement::ServeUntil(_) => None,
@@ -153,7 +154,7 @@ impl Room {
                 Judgement::Refuse(cause) => Some(Ended::Refused(cause)),
             };
             if let Some(how) = how {
-                self.room.release(place, now);
+                self.room.release(place, || now);
                 return Taken::Ended { id: item.id, how };
             }
         }
@@ -162,7 +163,8 @@ impl Room {
 
     /// A place is free again.
     pub fn release(&mut self, place: Place, now: Duration) {
-        self.room.release(place.0, self.at(now));
+        let now = self.at(now);
+        self.room.release(place.0, || now);
     }
 
     /// What time brings; call until `None`.
@@ -182,7 +184,7 @@ impl Room {
         let turns = (0..self.lanes).map(|lane| self.room.turn(lane));
         let rates = turns.filter_map(|turn| if let Turn::From(then) = turn { Some(then) } else { None });
         let due = rates.chain(self.room.next_event(WATCH_AFTER)).min()?;
-        Some(due.saturating_duration_since(self.start))
+        Some(due.since(self.start))
     }
 
     /// The client of a watched connection has hung up, and its socket shows this. `None`: it stays for
@@ -208,7 +210,7 @@ impl Room {
         self.hear(ticket.0, self.at(now))
     }
 
-    fn hear(&mut self, token: Token, now: Instant) -> Option<(u64, Ended)> {
+    fn hear(&mut self, token: Token, now: Tick) -> Option<(u64, Ended)> {
         let (item, cause) = self.room.speak(token, now)?;
         Some((item.id, Ended::Refused(cause)))
     }
@@ -237,7 +239,7 @@ impl Room {
         }
     }
 
-    fn at(&self, time: Duration) -> Instant {
+    fn at(&self, time: Duration) -> Tick {
         self.start.checked_add(time).unwrap_or(self.start)
     }
 }

@@ -6,17 +6,16 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Release};
 use std::sync::atomic::{AtomicBool, AtomicU64};
-use std::time::{Duration, Instant};
 
 use tokio::runtime;
 
 use crate::gate::Gate;
-use crate::observe::record;
+use crate::observe::record_nanos;
+use crate::tick::Tick;
 
 #[derive(Debug)]
 pub(crate) struct Beat {
-    began: Instant,
-    /// When the question was sent that has not been answered, in nanoseconds since the beginning; 0: none.
+    /// When the question was sent that has not been answered, in a tick's nanoseconds; 0: none.
     sent: AtomicU64,
     /// The runtime dropped a question instead of running it.
     is_gone: AtomicBool,
@@ -24,25 +23,25 @@ pub(crate) struct Beat {
 
 impl Beat {
     pub(super) fn new() -> Self {
-        Self { began: Instant::now(), sent: AtomicU64::new(0), is_gone: AtomicBool::new(false) }
+        Self { sent: AtomicU64::new(0), is_gone: AtomicBool::new(false) }
     }
 
     /// Sends the empty task, unless one is on its way: a runtime that is stuck is given one, however long it
     /// lasts. Its delay is recorded at the gate when its turn comes. Says whether it was sent.
-    pub(super) fn send(self: &Arc<Self>, runtime: &runtime::Handle, gate: &Arc<Gate>, now: Instant) -> bool {
+    pub(super) fn send(self: &Arc<Self>, runtime: &runtime::Handle, gate: &Arc<Gate>, now: Tick) -> bool {
         if self.sent.load(Acquire) != 0 {
             return false;
         }
-        self.sent.store(self.nanos(now), Release);
+        self.sent.store(now.nanos(), Release);
         let question = Question { beat: Arc::clone(self), gate: Arc::clone(gate), is_answered: false };
         drop(runtime.spawn(async move { question.answer() }));
         true
     }
 
     /// Since when an empty task has been waiting for its turn. `None`: there is none.
-    pub(super) fn waiting_since(&self) -> Option<Instant> {
+    pub(super) fn waiting_since(&self) -> Option<Tick> {
         let sent = self.sent.load(Acquire);
-        (sent != 0).then(|| self.began + Duration::from_nanos(sent))
+        (sent != 0).then(|| Tick::from_nanos(sent))
     }
 
     /// Another runtime is asked from now on.
@@ -52,10 +51,6 @@ impl Beat {
 
     pub(crate) fn is_runtime_gone(&self) -> bool {
         self.is_gone.load(Acquire)
-    }
-
-    fn nanos(&self, at: Instant) -> u64 {
-        u64::try_from(at.saturating_duration_since(self.began).as_nanos()).unwrap_or(u64::MAX).max(1)
     }
 }
 
@@ -68,9 +63,8 @@ struct Question {
 impl Question {
     fn answer(mut self) {
         self.is_answered = true;
-        let sent = self.beat.sent.load(Acquire);
-        let now = self.beat.nanos(Instant::now());
-        record(self.gate.delays(), Duration::from_nanos(now.saturating_sub(sent)));
+        let sent = Tick::from_nanos(self.beat.sent.load(Acquire));
+        record_nanos(self.gate.delays(), Tick::now().nanos_since(sent));
     }
 }
 

@@ -13,7 +13,8 @@ use histogram::{AtomicHistogram, Histogram};
 
 use super::slot::{Glimpse, Slot, Work};
 use super::thread;
-use crate::observe::{Thread, Tick, microseconds, nanos};
+use crate::observe::{Thread, microseconds};
+use crate::tick::{Tick, nanos};
 
 thread_local! {
     /// The slots of this thread, by the number of the board: one as a rule.
@@ -64,13 +65,19 @@ impl Inside {
     /// How long it has been inside, in nanoseconds.
     #[inline]
     pub(crate) fn took(&self) -> u64 {
-        Tick::now().since(self.since)
+        Tick::now().nanos_since(self.since)
+    }
+
+    /// Leaves: how long it took, in nanoseconds, and when that is.
+    pub(crate) fn leave(self) -> (u64, Tick) {
+        let took = self.took();
+        (took, self.since.plus(took.max(1)))
     }
 
     /// It was a poll of a handler: leaves, and keeps how long it took, in nanoseconds.
     #[inline]
-    pub(crate) fn leave_handler(self) -> u64 {
-        let took = self.took();
+    pub(crate) fn leave_handler(self, now: Tick) -> u64 {
+        let took = now.nanos_since(self.since);
         self.seat.poll_took(took);
         took
     }
@@ -247,7 +254,7 @@ impl Board {
         for slot in slots.iter() {
             look.entered = look.entered.wrapping_add(slot.begun());
             let Some(glimpse) = slot.look() else { continue };
-            let due = glimpse.since.after(long);
+            let due = glimpse.since + long;
             if due <= now {
                 look.long.push(Running { slot: Arc::clone(slot), glimpse });
             } else {
@@ -325,7 +332,7 @@ mod tests {
         let look = board.look(Tick::now(), Duration::from_secs(3600));
         assert!(look.long.is_empty() && look.entered == 1);
         let due = look.next.expect("it runs");
-        assert!(due > Tick::now().after(Duration::from_secs(3590)), "an hour after it began");
+        assert!(due > Tick::now() + Duration::from_secs(3590), "an hour after it began");
     }
 
     #[test]
@@ -338,7 +345,7 @@ mod tests {
             on.count_if_slow(0, inside.goes_on_with(work(2)));
             let look = on.look(Tick::now(), Duration::ZERO);
             std::thread::sleep(Duration::from_millis(7));
-            inside.leave_handler();
+            inside.leave_handler(Tick::now());
             look.long.first().map(|running| running.slot.thread.clone())
         });
         let seen = thread.expect("a thread").join().expect("it ends").expect("it ran");

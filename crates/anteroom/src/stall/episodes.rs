@@ -2,9 +2,10 @@
 //!
 //! Owns the stalls that last. Time is passed in; never looks at anything itself.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::observe::{Cost, Stall, StallCause};
+use crate::tick::Tick;
 
 /// One that is not seen for so long is over: conditions come and go between looks.
 const GONE_AFTER: Duration = Duration::from_millis(150);
@@ -30,7 +31,7 @@ pub(super) enum Key {
 pub(super) struct Seen {
     pub(super) key: Key,
     /// Since when it has been so, as far as is known at this look.
-    pub(super) since: Instant,
+    pub(super) since: Tick,
     pub(super) cause: StallCause,
     /// Grows when there is more to tell than before.
     pub(super) extent: usize,
@@ -53,27 +54,27 @@ pub(super) enum Told {
 #[derive(Debug)]
 struct Episode {
     seen: Seen,
-    since: Instant,
-    last_seen: Instant,
+    since: Tick,
+    last_seen: Tick,
     /// When it was told, and how much of it. `None`: it has not lasted long enough.
-    told: Option<(Instant, usize, Vec<u64>)>,
+    told: Option<(Tick, usize, Vec<u64>)>,
 }
 
 impl Episode {
     /// Whether it is time to tell it, for the first time or with what there is more to tell.
-    fn is_due(&self, threshold: Duration, now: Instant) -> bool {
+    fn is_due(&self, threshold: Duration, now: Tick) -> bool {
         match &self.told {
-            None => now.saturating_duration_since(self.since) >= threshold,
+            None => now.since(self.since) >= threshold,
             Some((then, extent, who)) => {
                 let is_more =
                     self.seen.extent > *extent || self.seen.who.iter().any(|one| !who.contains(one));
-                is_more && now.saturating_duration_since(*then) >= TOLD_EVERY
+                is_more && now.since(*then) >= TOLD_EVERY
             }
         }
     }
 
-    fn stall(&self, now: Instant, cost: Cost) -> Stall {
-        let lasted = now.saturating_duration_since(self.since);
+    fn stall(&self, now: Tick, cost: Cost) -> Stall {
+        let lasted = now.since(self.since);
         Stall { cause: self.seen.cause.clone(), lasted, cost }
     }
 }
@@ -88,13 +89,7 @@ impl Episodes {
     }
 
     /// Takes one look in. What has lasted for `threshold` is told, and that it is over.
-    pub(super) fn look(
-        &mut self,
-        seen: Vec<Seen>,
-        threshold: Duration,
-        cost: Cost,
-        now: Instant,
-    ) -> Vec<Told> {
+    pub(super) fn look(&mut self, seen: Vec<Seen>, threshold: Duration, cost: Cost, now: Tick) -> Vec<Told> {
         for seen in seen {
             match self.0.iter_mut().find(|episode| episode.seen.key == seen.key) {
                 Some(episode) => {
@@ -112,9 +107,9 @@ impl Episodes {
         }
         let mut told = Vec::new();
         self.0.retain(|episode| {
-            let lasts = now.saturating_duration_since(episode.last_seen) < GONE_AFTER;
+            let lasts = now.since(episode.last_seen) < GONE_AFTER;
             if !lasts && episode.told.is_some() {
-                let lasted = episode.last_seen.saturating_duration_since(episode.since);
+                let lasted = episode.last_seen.since(episode.since);
                 told.push(Told::Over { cause: episode.seen.cause.label(), lasted });
             }
             lasts
@@ -130,12 +125,12 @@ impl Episodes {
     }
 
     /// Nobody looks any more: what was told is told to be over.
-    pub(super) fn end(&mut self, cost: Cost, now: Instant) -> Vec<Told> {
+    pub(super) fn end(&mut self, cost: Cost, now: Tick) -> Vec<Told> {
         self.look(Vec::new(), Duration::MAX, cost, now + GONE_AFTER)
     }
 
     /// The stalls that last.
-    pub(super) fn current(&self, now: Instant, cost: Cost) -> Vec<Stall> {
+    pub(super) fn current(&self, now: Tick, cost: Cost) -> Vec<Stall> {
         let told = self.0.iter().filter(|episode| episode.told.is_some());
         told.map(|episode| episode.stall(now, cost)).collect()
     }
@@ -147,25 +142,25 @@ mod tests {
 
     const THRESHOLD: Duration = Duration::from_millis(250);
 
-    struct Clock(Instant);
+    struct Clock(Tick);
 
     impl Clock {
-        fn at(&self, millis: u64) -> Instant {
+        fn at(&self, millis: u64) -> Tick {
             self.0 + Duration::from_millis(millis)
         }
     }
 
-    fn paused(since: Instant) -> Seen {
+    fn paused(since: Tick) -> Seen {
         Seen { key: Key::Paused, since, cause: StallCause::Paused, extent: 1, who: Vec::new() }
     }
 
-    fn look(episodes: &mut Episodes, seen: Vec<Seen>, now: Instant) -> Vec<Told> {
+    fn look(episodes: &mut Episodes, seen: Vec<Seen>, now: Tick) -> Vec<Told> {
         episodes.look(seen, THRESHOLD, Cost::default(), now)
     }
 
     #[test]
     fn what_lasts_is_told_once_and_that_it_is_over_once() {
-        let (clock, mut episodes) = (Clock(Instant::now()), Episodes::default());
+        let (clock, mut episodes) = (Clock(Tick::now()), Episodes::default());
         assert!(look(&mut episodes, vec![paused(clock.at(0))], clock.at(0)).is_empty());
         assert!(episodes.is_uneasy() && episodes.current(clock.at(0), Cost::default()).is_empty());
         assert!(look(&mut episodes, vec![paused(clock.at(100))], clock.at(249)).is_empty());
@@ -183,7 +178,7 @@ mod tests {
 
     #[test]
     fn what_ends_before_it_is_a_stall_is_not_spoken_of() {
-        let (clock, mut episodes) = (Clock(Instant::now()), Episodes::default());
+        let (clock, mut episodes) = (Clock(Tick::now()), Episodes::default());
         look(&mut episodes, vec![paused(clock.at(0))], clock.at(200));
         assert!(look(&mut episodes, Vec::new(), clock.at(400)).is_empty());
         assert!(!episodes.is_uneasy());
@@ -191,7 +186,7 @@ mod tests {
 
     #[test]
     fn one_that_grows_is_told_again_after_a_second() {
-        let (clock, mut episodes) = (Clock(Instant::now()), Episodes::default());
+        let (clock, mut episodes) = (Clock(Tick::now()), Episodes::default());
         let seen = |extent| vec![Seen { extent, ..paused(clock.at(0)) }];
         assert_eq!(look(&mut episodes, seen(1), clock.at(300)).len(), 1);
         assert!(look(&mut episodes, seen(3), clock.at(400)).is_empty(), "too early");
@@ -204,7 +199,7 @@ mod tests {
 
     #[test]
     fn another_who_is_to_blame_is_told_though_they_are_not_more() {
-        let (clock, mut episodes) = (Clock(Instant::now()), Episodes::default());
+        let (clock, mut episodes) = (Clock(Tick::now()), Episodes::default());
         let seen = |who: &[u64]| vec![Seen { who: who.to_vec(), ..paused(clock.at(0)) }];
         assert_eq!(look(&mut episodes, seen(&[1, 2]), clock.at(300)).len(), 1);
         for step in 4..14 {
@@ -216,7 +211,7 @@ mod tests {
     /// A handler held it from the look at 250 to that at 350: nobody is known who did before, or does now.
     #[test]
     fn a_runtime_that_is_late_without_a_reason_is_so_anew_after_one() {
-        let (clock, mut episodes) = (Clock(Instant::now()), Episodes::default());
+        let (clock, mut episodes) = (Clock(Tick::now()), Episodes::default());
         let late = |since| {
             let cause = StallCause::RuntimeLate { delay: Duration::ZERO, in_polls: Duration::ZERO };
             vec![Seen { key: Key::RuntimeLate, cause, ..paused(clock.at(since)) }]
@@ -230,7 +225,7 @@ mod tests {
 
     #[test]
     fn when_nobody_looks_any_more_what_was_told_is_over() {
-        let (clock, mut episodes) = (Clock(Instant::now()), Episodes::default());
+        let (clock, mut episodes) = (Clock(Tick::now()), Episodes::default());
         look(&mut episodes, vec![paused(clock.at(0))], clock.at(300));
         assert!(matches!(
             &episodes.end(Cost::default(), clock.at(310))[..],
@@ -241,7 +236,7 @@ mod tests {
 
     #[test]
     fn two_lanes_have_a_stall_each() {
-        let (clock, mut episodes) = (Clock(Instant::now()), Episodes::default());
+        let (clock, mut episodes) = (Clock(Tick::now()), Episodes::default());
         let full = |lane| Seen {
             key: Key::LimitReached(lane),
             cause: StallCause::LimitReached { lane, listeners: Vec::new(), open: 1 },

@@ -5,10 +5,11 @@
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::beat::Beat;
 use crate::observe::{Stall, StallCause};
+use crate::tick::Tick;
 
 /// What can only be told afterwards is shown for so long.
 const SHOWN_FOR: Duration = Duration::from_secs(5);
@@ -25,11 +26,11 @@ pub(crate) struct Findings {
 struct Stalls {
     current: Vec<Stall>,
     /// With the time until which they are shown.
-    past: Vec<(Stall, Instant)>,
+    past: Vec<(Stall, Tick)>,
 }
 
 impl Stalls {
-    fn forget(&mut self, now: Instant) {
+    fn forget(&mut self, now: Tick) {
         self.past.retain(|(_, until)| *until > now);
     }
 }
@@ -40,7 +41,7 @@ impl Findings {
     }
 
     /// What keeps clients waiting now, and what did a moment ago.
-    pub(crate) fn stalls(&self, now: Instant) -> Vec<Stall> {
+    pub(crate) fn stalls(&self, now: Tick) -> Vec<Stall> {
         let mut stalls = self.lock();
         stalls.forget(now);
         let past = stalls.past.iter().map(|(stall, _)| stall);
@@ -52,7 +53,7 @@ impl Findings {
     }
 
     /// It is over already.
-    pub(crate) fn was(&self, stall: Stall, now: Instant) {
+    pub(crate) fn was(&self, stall: Stall, now: Tick) {
         let mut stalls = self.lock();
         stalls.forget(now);
         stalls.past.push((stall, now + SHOWN_FOR));
@@ -72,8 +73,8 @@ impl Findings {
     }
 
     /// For how long an empty task has been waiting for its turn.
-    pub(crate) fn beat_late(&self, now: Instant) -> Option<Duration> {
-        self.beat.waiting_since().map(|since| now.saturating_duration_since(since))
+    pub(crate) fn beat_late(&self, now: Tick) -> Option<Duration> {
+        self.beat.waiting_since().map(|since| now.since(since))
     }
 
     fn lock(&self) -> MutexGuard<'_, Stalls> {

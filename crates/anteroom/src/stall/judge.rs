@@ -4,7 +4,7 @@
 //! gate and the kernel; what lasts long enough to be told is decided in `episodes.rs`.
 
 use std::sync::{Arc, Weak};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anteroom_listener::{AcceptErrorClass, Descriptors};
 
@@ -16,12 +16,13 @@ use super::thread::{self, Clocks, Moment};
 use crate::config::StallWatch;
 use crate::gate::{Asleep, Doorway, Gate, Pace, Whose};
 use crate::observe::{Accepting, Blame, Blamed, Cost, Doing, Part, StallCause};
+use crate::tick::Tick;
 
 /// Who has held a thread for less is not suspected, however late the runtime is, nor is a runtime that is late
 /// by less.
 const SUSPECT_AFTER: Duration = Duration::from_millis(20);
 
-/// One moment told twice may differ by so much: it goes from the clock of the stamps to that of `Instant` each time.
+/// One moment told twice may differ by so much: it goes from the clock of the stamps to that of `Tick` each time.
 const SAME_MOMENT: Duration = Duration::from_millis(1);
 
 /// How often permits are looked through for those that have leaked, and for each that is open as much longer
@@ -33,7 +34,7 @@ const LEAKS_AND_PER_OPEN: Duration = Duration::from_micros(500);
 #[derive(Debug)]
 struct Suspect {
     running: Running,
-    began: Instant,
+    began: Tick,
     clocks: Option<Clocks>,
 }
 
@@ -41,10 +42,10 @@ struct Suspect {
 #[derive(Debug)]
 struct Late {
     /// Since when it is.
-    since: Instant,
+    since: Tick,
     threads: Vec<Known>,
     /// Since when nobody is seen to hold it. `None`: somebody is.
-    unexplained: Option<Instant>,
+    unexplained: Option<Tick>,
 }
 
 /// A thread as it was when the runtime was first seen late.
@@ -82,30 +83,30 @@ pub(super) struct Judge {
     suspects: Vec<Suspect>,
     late: Option<Late>,
     /// Nothing ran before: what began earlier is counted from here.
-    anew: Instant,
+    anew: Tick,
     stops: Stops,
-    paused_since: Option<Instant>,
+    paused_since: Option<Tick>,
     /// How often descriptors were missing, and since when.
     missing: u64,
-    missing_since: Option<Instant>,
-    missed: Instant,
+    missing_since: Option<Tick>,
+    missed: Tick,
     leaks: Option<Seen>,
-    leaks_looked: Instant,
+    leaks_looked: Tick,
 }
 
 /// What the judge is told of this look.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bench<'a> {
-    pub(super) now: Instant,
+    pub(super) now: Tick,
     pub(super) settings: &'a StallWatch,
     pub(super) pace: &'a Pace,
     /// Since when something has been waiting for its turn on the runtime.
-    pub(super) late_since: Option<Instant>,
+    pub(super) late_since: Option<Tick>,
     pub(super) is_paused: bool,
 }
 
 impl Judge {
-    pub(super) fn new(gate: Arc<Gate>, board: Arc<Board>, now: Instant) -> Self {
+    pub(super) fn new(gate: Arc<Gate>, board: Arc<Board>, now: Tick) -> Self {
         let missing = missing_so_far(&gate);
         Self {
             gate,
@@ -124,21 +125,21 @@ impl Judge {
     }
 
     /// The whole process did not run until now: nobody is to blame for that time.
-    pub(super) fn begin_anew(&mut self, now: Instant) {
+    pub(super) fn begin_anew(&mut self, now: Tick) {
         self.anew = now;
         self.suspects.clear();
         self.late = None;
     }
 
     /// The whole process did not run for a while, and not for long.
-    pub(super) fn stood_still(&mut self, lasted: Duration, ended: Instant) {
+    pub(super) fn stood_still(&mut self, lasted: Duration, ended: Tick) {
         self.stops.add(ended, lasted);
     }
 
     /// How much time has been had since then: what began before everything stood still counts from its end.
-    pub(super) fn had_since(&self, since: Instant, now: Instant) -> Duration {
+    pub(super) fn had_since(&self, since: Tick, now: Tick) -> Duration {
         let since = since.max(self.anew);
-        now.saturating_duration_since(since).saturating_sub(self.stops.since(since))
+        now.since(since).saturating_sub(self.stops.since(since))
     }
 
     /// Somebody's time is being measured: it matters how much of it the process stood still.
@@ -153,7 +154,7 @@ impl Judge {
         for running in long {
             if !self.suspects.iter().any(|suspect| suspect.running.is_same(running)) {
                 let clocks = running.thread().id.and_then(thread::clocks);
-                let began = running.since().instant();
+                let began = running.since();
                 self.suspects.push(Suspect { running: running.clone(), began, clocks });
             }
         }
@@ -183,7 +184,7 @@ impl Judge {
 
     // ------------------------------------------------------------ threads
 
-    fn since(&self, suspect: &Suspect) -> Instant {
+    fn since(&self, suspect: &Suspect) -> Tick {
         suspect.began.max(self.anew)
     }
 
@@ -205,9 +206,9 @@ impl Judge {
 
     /// Blames a suspect that has held its thread for `long` by itself: what its thread waited for a
     /// processor is not its doing, nor is what the process was stopped.
-    fn blame<'a>(&self, suspect: &'a Suspect, long: Duration, now: Instant) -> Option<(&'a Suspect, Blame)> {
+    fn blame<'a>(&self, suspect: &'a Suspect, long: Duration, now: Tick) -> Option<(&'a Suspect, Blame)> {
         let since = self.since(suspect);
-        let elapsed = now.saturating_duration_since(since);
+        let elapsed = now.since(since);
         let had = self.had_since(since, now);
         if had < long {
             return None;
@@ -255,7 +256,7 @@ impl Judge {
     }
 
     /// The runtime is late since then, or is not: who does what on it meanwhile is compared with now.
-    fn know_late(&mut self, since: Option<Instant>) {
+    fn know_late(&mut self, since: Option<Tick>) {
         let known = self.late.take().filter(|known| since.is_some_and(|since| is_same(known.since, since)));
         self.late = known.or_else(|| {
             let threads = self.board.threads().into_iter().map(Known::new).collect();
@@ -274,7 +275,7 @@ impl Judge {
     }
 
     /// It counts from when it was seen: whoever waits may have begun to for another reason.
-    fn doorway(&self, doorway: Doorway, now: Instant) -> Option<Seen> {
+    fn doorway(&self, doorway: Doorway, now: Tick) -> Option<Seen> {
         let Doorway { lane, open, is_wanted, asleep, is_full } = doorway;
         if !is_wanted {
             return None;
@@ -294,7 +295,7 @@ impl Judge {
     fn leaked(&mut self, bench: &Bench<'_>) -> Option<Seen> {
         let open = u32::try_from(bench.pace.open).unwrap_or(u32::MAX);
         let every = LEAKS_EVERY.saturating_add(LEAKS_AND_PER_OPEN.saturating_mul(open));
-        if bench.now.saturating_duration_since(self.leaks_looked) >= every {
+        if bench.now.since(self.leaks_looked) >= every {
             self.leaks_looked = bench.now;
             let leaked = self.gate.leaked(bench.settings.leaked_after, bench.now);
             self.leaks = leaked.map(|leaked| Seen {
@@ -312,13 +313,13 @@ impl Judge {
 
     /// Descriptors were missing a moment ago: `accept` pauses for at most 100 ms after each failure. Where nobody
     /// comes any more, they are still missing until one can be had.
-    fn descriptors(&mut self, now: Instant) -> Option<Seen> {
+    fn descriptors(&mut self, now: Tick) -> Option<Seen> {
         let missing = missing_so_far(&self.gate);
         if missing != self.missing {
             self.missing = missing;
             self.missed = now;
             self.missing_since.get_or_insert(now);
-        } else if now.saturating_duration_since(self.missed) > 2 * LONGEST_PAUSE && is_one_left() {
+        } else if now.since(self.missed) > 2 * LONGEST_PAUSE && is_one_left() {
             self.missing_since = None;
         }
         let since = self.missing_since?;
@@ -328,7 +329,7 @@ impl Judge {
     }
 
     /// Since when they are.
-    pub(super) fn missing_since(&self) -> Option<Instant> {
+    pub(super) fn missing_since(&self) -> Option<Tick> {
         self.missing_since
     }
 
@@ -346,24 +347,24 @@ impl Judge {
     }
 
     /// What waiting has cost so far.
-    pub(super) fn cost(&self, pace: &Pace, now: Instant) -> Cost {
+    pub(super) fn cost(&self, pace: &Pace, now: Tick) -> Cost {
         let depths = self.gate.ports().iter().filter_map(|port| port.queue()?.depth);
         Cost {
             waiting: pace.waiting,
-            oldest_wait: pace.oldest.map(|oldest| now.saturating_duration_since(oldest)),
+            oldest_wait: pace.oldest.map(|oldest| now.since(oldest)),
             queued: depths.map(u64::from).reduce(|sum, depth| sum + depth),
             open: pace.open,
         }
     }
 }
 
-fn is_same(one: Instant, other: Instant) -> bool {
-    one.saturating_duration_since(other).max(other.saturating_duration_since(one)) < SAME_MOMENT
+fn is_same(one: Tick, other: Tick) -> bool {
+    one.since(other).max(other.since(one)) < SAME_MOMENT
 }
 
 /// The runtime is late and no handler holds it: something else does, or many handlers together, or there is no
 /// processor for it. It counts from when nobody was seen: between two that hold it there is always a moment.
-fn runtime_late(late: &mut Late, delay: Duration, now: Instant) -> Seen {
+fn runtime_late(late: &mut Late, delay: Duration, now: Tick) -> Seen {
     let waited = late.threads.iter().filter_map(Known::waited).max();
     let in_polls = late.threads.iter().map(Known::polled).max().unwrap_or_default();
     let (who, cause) = match waited {

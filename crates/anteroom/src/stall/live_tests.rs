@@ -7,20 +7,21 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::machine::Machine;
 use super::thread::{Clocks, Moment, clocks, doing, moment, own_id};
 use crate::observe::Doing;
+use crate::tick::Tick;
 
 /// How long a loaded machine may take over anything here.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Looks again and again until it is so.
 fn until(what: &str, mut so: impl FnMut() -> bool) {
-    let give_up = Instant::now() + PATIENCE;
+    let give_up = Tick::now() + PATIENCE;
     while !so() {
-        assert!(Instant::now() < give_up, "{what}: not within {PATIENCE:?}");
+        assert!(Tick::now() < give_up, "{what}: not within {PATIENCE:?}");
         thread::yield_now();
     }
 }

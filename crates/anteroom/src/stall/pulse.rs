@@ -6,7 +6,7 @@
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::runtime::{self, RuntimeFlavor};
 
@@ -20,7 +20,8 @@ use super::steady::{Delays, Steady};
 use super::thread::{self, Clocks};
 use crate::config::{Kick, StallWatch};
 use crate::gate::{Gate, Pace};
-use crate::observe::{Accepting, Cost, Note, Part, Phase, Stall, StallCause, Tick, Unready};
+use crate::observe::{Accepting, Cost, Note, Part, Phase, Stall, StallCause, Unready};
+use crate::tick::Tick;
 
 /// Between two looks while anything moves, and between two kicks.
 const TICK: Duration = Duration::from_millis(10);
@@ -83,25 +84,25 @@ struct Pulse {
     steady: Steady,
     standing: Standing,
     /// Since when somebody is there whom nobody accepts.
-    unaccepted: Option<Instant>,
-    moved: Instant,
+    unaccepted: Option<Tick>,
+    moved: Tick,
     /// As it left the board: whoever enters something is to wake it.
     is_asleep: bool,
     /// Since when somebody is there.
-    occupied: Option<Instant>,
+    occupied: Option<Tick>,
     /// How much had been entered, and how often a taker come, at the last look.
     entered: u64,
     summons: u64,
-    sent: Instant,
-    judged: Instant,
+    sent: Tick,
+    judged: Tick,
     /// This thread's clocks and the machine's, a while ago: what a gap was spent with.
-    before: (Option<Clocks>, Machine, Instant),
+    before: (Option<Clocks>, Machine, Tick),
     own_id: Option<u32>,
 }
 
 impl Pulse {
     fn new(subject: Subject) -> Self {
-        let now = Instant::now();
+        let now = Tick::now();
         let own_id = thread::own_id();
         Self {
             judge: Judge::new(Arc::clone(&subject.gate), Arc::clone(&subject.board), now),
@@ -123,11 +124,11 @@ impl Pulse {
     }
 
     fn run(mut self) {
-        let mut due = Instant::now();
+        let mut due = Tick::now();
         loop {
-            let now = Instant::now();
+            let now = Tick::now();
             let settings = self.subject.server.settings();
-            self.look_back(now.saturating_duration_since(due), now, &settings);
+            self.look_back(now.since(due), now, &settings);
             if self.subject.server.phase() == Phase::Stopped {
                 let told = self.episodes.end(Cost::default(), now);
                 self.tell(told);
@@ -148,9 +149,9 @@ impl Pulse {
     // ------------------------------------------------------------ the pace
 
     /// Sleeps until there may be something to see. Gives the time at which it meant to wake.
-    fn rest(&mut self, look: &Look, pace: &Pace, now: Instant) -> Instant {
+    fn rest(&mut self, look: &Look, pace: &Pace, now: Tick) -> Tick {
         let board = &self.subject.board;
-        let busy = !look.long.is_empty() || now.saturating_duration_since(self.moved) < LINGER;
+        let busy = !look.long.is_empty() || now.since(self.moved) < LINGER;
         let uneasy = pace.waiting > 0
             || pace.summoned.is_some()
             || self.episodes.is_uneasy()
@@ -162,7 +163,7 @@ impl Pulse {
             board.wake_up();
             self.is_asleep = false;
             // Whoever has just begun is looked at as soon as it is long.
-            let first = look.next.map(Tick::instant);
+            let first = look.next;
             first.map_or(now + TICK, |first| first.min(now + TICK))
         } else {
             let was_asleep = board.fall_asleep();
@@ -180,15 +181,15 @@ impl Pulse {
             }
         };
         // What it did itself was no sleep.
-        let slept = Instant::now();
+        let slept = Tick::now();
         let until = until.max(slept + Duration::from_micros(500));
-        std::thread::park_timeout(until - slept);
+        std::thread::park_timeout(until.since(slept));
         until
     }
 
     /// Whether anything has moved since the last look. The watch is woken when it begins to.
-    fn notice(&mut self, look: &Look, pace: &Pace, now: Instant) {
-        let was_still = now.saturating_duration_since(self.moved) >= LINGER;
+    fn notice(&mut self, look: &Look, pace: &Pace, now: Tick) {
+        let was_still = now.since(self.moved) >= LINGER;
         let stirred = self.is_asleep && !self.subject.board.is_asleep();
         self.is_asleep &= !stirred;
         let is_occupied = pace.open > 0 || pace.waiting > 0;
@@ -205,7 +206,7 @@ impl Pulse {
     // ------------------------------------------------------------ the empty task
 
     /// Asks the runtime how late it is, and wakes a worker by it. Each taker that was woken has asked already.
-    fn beat(&mut self, look: &Look, pace: &Pace, now: Instant, settings: &StallWatch) {
+    fn beat(&mut self, look: &Look, pace: &Pace, now: Tick, settings: &StallWatch) {
         let dispatched = std::mem::replace(&mut self.summons, pace.summons) != pace.summons;
         if dispatched {
             self.sent = now;
@@ -216,11 +217,11 @@ impl Pulse {
         let Some(runtime) = self.subject.server.runtime() else { return };
         let is_multi_thread = runtime.runtime_flavor() == RuntimeFlavor::MultiThread;
         let kicks = settings.kick == Kick::IdleWorkers && is_multi_thread && !look.long.is_empty();
-        let is_still = now.saturating_duration_since(self.moved) >= 2 * LINGER;
+        let is_still = now.since(self.moved) >= 2 * LINGER;
         let every =
             if is_still && pace.waiting == 0 && self.steady.behind().is_none() { IDLE } else { BEAT_EVERY };
         // A little early is better than a tick late.
-        let is_time = now.saturating_duration_since(self.sent) + TICK >= every;
+        let is_time = now.since(self.sent) + TICK >= every;
         if (kicks || is_time) && self.subject.findings.beat.send(&runtime, &self.subject.gate, now) {
             self.sent = now;
         }
@@ -228,12 +229,12 @@ impl Pulse {
 
     // ------------------------------------------------------------ what is found
 
-    fn judge(&mut self, look: &Look, pace: &Pace, now: Instant, settings: &StallWatch) {
+    fn judge(&mut self, look: &Look, pace: &Pace, now: Tick, settings: &StallWatch) {
         // A runtime that is late keeps nobody waiting while nobody is there.
         let beat = self.subject.findings.beat.waiting_since().zip(self.occupied);
         let beat = beat.map(|(sent, occupied)| sent.max(occupied));
         let late_since = beat.into_iter().chain(pace.summoned).min();
-        let is_time = now.saturating_duration_since(self.judged) >= JUDGE_EVERY;
+        let is_time = now.since(self.judged) >= JUDGE_EVERY;
         if is_time {
             self.unaccepted = self.unaccepted(look, now);
         }
@@ -254,7 +255,7 @@ impl Pulse {
 
     /// Somebody is in the kernel's queue of a listener that is to accept, or in the filter, and nobody is accepted;
     /// or whoever comes is closed for want of a descriptor.
-    fn unaccepted(&mut self, look: &Look, now: Instant) -> Option<Instant> {
+    fn unaccepted(&mut self, look: &Look, now: Tick) -> Option<Tick> {
         if self.subject.server.phase() != Phase::Serving {
             self.standing = Standing::default();
             return None;
@@ -266,7 +267,7 @@ impl Pulse {
         });
         let queued = self.standing.look(listeners, now);
         let filter = look.long.iter().filter(|running| running.work().part == Part::Filter);
-        let filter = filter.map(|running| running.since().instant());
+        let filter = filter.map(|running| running.since());
         queued.into_iter().chain(filter).chain(self.judge.missing_since()).min()
     }
 
@@ -282,9 +283,9 @@ impl Pulse {
         }
     }
 
-    fn readiness(&mut self, pace: &Pace, late_since: Option<Instant>, now: Instant, settings: &StallWatch) {
+    fn readiness(&mut self, pace: &Pace, late_since: Option<Tick>, now: Tick, settings: &StallWatch) {
         let age =
-            |since: Option<Instant>| since.map_or(Duration::ZERO, |since| self.judge.had_since(since, now));
+            |since: Option<Tick>| since.map_or(Duration::ZERO, |since| self.judge.had_since(since, now));
         let delays = Delays {
             oldest_wait: age(pace.oldest),
             standing: age(self.unaccepted),
@@ -300,7 +301,7 @@ impl Pulse {
     }
 
     /// Woken long after it was time: the process was stopped, or kept waiting for a processor.
-    fn look_back(&mut self, gap: Duration, now: Instant, settings: &StallWatch) {
+    fn look_back(&mut self, gap: Duration, now: Tick, settings: &StallWatch) {
         let own = || self.own_id.and_then(thread::clocks);
         let (clocks, machine, then) = &self.before;
         if gap < settings.threshold.max(NOTICED) {
@@ -308,7 +309,7 @@ impl Pulse {
                 let clocks = std::mem::replace(&mut self.before.0, own());
                 let waited = self.before.0.zip(clocks).map(|(after, before)| after.since(&before).runnable);
                 self.judge.stood_still(gap.saturating_sub(waited.unwrap_or_default()), now);
-            } else if now.saturating_duration_since(*then) >= BEAT_EVERY {
+            } else if now.since(*then) >= BEAT_EVERY {
                 self.before = (own(), Machine::now(), now);
             } else if self.judge.measures() {
                 self.before.0 = own();

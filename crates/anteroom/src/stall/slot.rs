@@ -8,7 +8,8 @@ use std::sync::atomic::Ordering::Relaxed;
 use histogram::AtomicHistogram;
 
 use super::line::Line;
-use crate::observe::{Part, Thread, Tick, microseconds, record_nanos};
+use crate::observe::{Part, Thread, microseconds, record_nanos};
+use crate::tick::Tick;
 
 /// Which piece of user code it is, for whom.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 //!
 //! Owns what each listener had accepted at the last look. Time is passed in; never looks at anything itself.
 
-use std::time::Instant;
+use crate::tick::Tick;
 
 #[derive(Debug, Default)]
 pub(super) struct Standing(Vec<Before>);
@@ -10,7 +10,7 @@ pub(super) struct Standing(Vec<Before>);
 #[derive(Clone, Copy, Debug, Default)]
 struct Before {
     accepted: u64,
-    since: Option<Instant>,
+    since: Option<Tick>,
 }
 
 impl Standing {
@@ -19,9 +19,9 @@ impl Standing {
     pub(super) fn look(
         &mut self,
         listeners: impl IntoIterator<Item = (u64, bool)>,
-        now: Instant,
-    ) -> Option<Instant> {
-        let mut first: Option<Instant> = None;
+        now: Tick,
+    ) -> Option<Tick> {
+        let mut first: Option<Tick> = None;
         for (number, (accepted, stands)) in listeners.into_iter().enumerate() {
             if self.0.len() <= number {
                 self.0.push(Before { accepted, since: None });
@@ -43,7 +43,7 @@ mod tests {
 
     #[test]
     fn whoever_stands_counts_from_the_first_look_since_which_nobody_was_accepted() {
-        let (mut standing, start) = (Standing::default(), Instant::now());
+        let (mut standing, start) = (Standing::default(), Tick::now());
         let at = |millis| start + Duration::from_millis(millis);
         assert_eq!(standing.look([(7, false), (0, false)], at(0)), None);
         assert_eq!(standing.look([(7, true), (0, false)], at(50)), Some(at(50)));

@@ -2,9 +2,10 @@
 //!
 //! Owns what was decided last. Time is passed in; never tells anybody.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::observe::Unready;
+use crate::tick::Tick;
 
 /// Below half of the limit for so long, and it keeps up again.
 const SETTLED: Duration = Duration::from_millis(250);
@@ -24,7 +25,7 @@ pub(super) struct Delays {
 pub(super) struct Steady {
     behind: Option<Unready>,
     /// Since when all has been well, while it is called behind.
-    well_since: Option<Instant>,
+    well_since: Option<Tick>,
 }
 
 impl Steady {
@@ -33,7 +34,7 @@ impl Steady {
     }
 
     /// Takes one look in; says whether the answer has changed.
-    pub(super) fn look(&mut self, delays: Delays, limit: Duration, now: Instant) -> bool {
+    pub(super) fn look(&mut self, delays: Delays, limit: Duration, now: Tick) -> bool {
         let above = |limit: Duration| match delays {
             Delays { runtime, .. } if runtime >= limit => Some(Unready::RuntimeLate),
             Delays { oldest_wait, standing, .. } if oldest_wait.max(standing) >= limit => {
@@ -51,7 +52,7 @@ impl Steady {
             (None, Some(_)) => self.well_since = None,
             (None, None) if self.behind.is_some() => {
                 let since = *self.well_since.get_or_insert(now);
-                if now.saturating_duration_since(since) >= SETTLED {
+                if now.since(since) >= SETTLED {
                     *self = Self::default();
                 }
             }
@@ -73,7 +74,7 @@ mod tests {
 
     #[test]
     fn it_falls_behind_at_the_limit_and_keeps_up_when_it_was_well_for_a_while() {
-        let (mut steady, start) = (Steady::default(), Instant::now());
+        let (mut steady, start) = (Steady::default(), Tick::now());
         let at = |millis| start + Duration::from_millis(millis);
         assert!(!steady.look(late(499), LIMIT, at(0)));
         assert!(steady.look(late(500), LIMIT, at(10)));
@@ -88,7 +89,7 @@ mod tests {
 
     #[test]
     fn between_half_and_the_whole_nothing_changes() {
-        let (mut steady, start) = (Steady::default(), Instant::now());
+        let (mut steady, start) = (Steady::default(), Tick::now());
         let wait = |millis| Delays { oldest_wait: Duration::from_millis(millis), ..Delays::default() };
         for second in 0..100 {
             assert!(!steady.look(wait(400), LIMIT, start + Duration::from_secs(second)));
@@ -102,7 +103,7 @@ mod tests {
 
     #[test]
     fn who_stands_outside_waits_as_who_waits_inside() {
-        let (mut steady, now) = (Steady::default(), Instant::now());
+        let (mut steady, now) = (Steady::default(), Tick::now());
         let standing = |millis| Delays { standing: Duration::from_millis(millis), ..Delays::default() };
         assert!(!steady.look(standing(499), LIMIT, now));
         assert!(steady.look(standing(500), LIMIT, now));
@@ -113,7 +114,7 @@ mod tests {
 
     #[test]
     fn the_first_reason_stays_until_it_is_over() {
-        let (mut steady, now) = (Steady::default(), Instant::now());
+        let (mut steady, now) = (Steady::default(), Tick::now());
         let both = Delays { oldest_wait: LIMIT, runtime: LIMIT, ..Delays::default() };
         assert!(steady.look(Delays { runtime: Duration::ZERO, ..both }, LIMIT, now));
         assert!(!steady.look(both, LIMIT, now));

@@ -2,8 +2,9 @@
 //!
 //! Owns what the pulse found out when it woke late. Never says why.
 
+use crate::tick::Tick;
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// So many are told apart. Of a process that is stopped and let run ten times a second (a quota by signals, a
 /// debugger) the oldest become one.
@@ -12,11 +13,11 @@ const KEPT: usize = 256;
 #[derive(Debug, Default)]
 pub(super) struct Stops {
     /// When each ended, and how long it had lasted.
-    all: VecDeque<(Instant, Duration)>,
+    all: VecDeque<(Tick, Duration)>,
 }
 
 impl Stops {
-    pub(super) fn add(&mut self, ended: Instant, lasted: Duration) {
+    pub(super) fn add(&mut self, ended: Tick, lasted: Duration) {
         self.all.push_back((ended, lasted));
         if self.all.len() > KEPT {
             let oldest = self.all.pop_front().map_or(Duration::ZERO, |(_, lasted)| lasted);
@@ -27,9 +28,9 @@ impl Stops {
     }
 
     /// How much of the time since then it stood still.
-    pub(super) fn since(&self, since: Instant) -> Duration {
+    pub(super) fn since(&self, since: Tick) -> Duration {
         let later = self.all.iter().rev().take_while(|(ended, _)| *ended > since);
-        later.map(|(ended, lasted)| (*lasted).min(*ended - since)).sum()
+        later.map(|(ended, lasted)| (*lasted).min(ended.since(since))).sum()
     }
 }
 
@@ -39,7 +40,7 @@ mod tests {
 
     #[test]
     fn only_what_lies_after_the_moment_counts() {
-        let start = Instant::now();
+        let start = Tick::now();
         let at = |millis| start + Duration::from_millis(millis);
         let mut stops = Stops::default();
         stops.add(at(100), Duration::from_millis(30));
@@ -51,7 +52,7 @@ mod tests {
 
     #[test]
     fn the_oldest_become_one_and_nothing_is_lost() {
-        let start = Instant::now();
+        let start = Tick::now();
         let mut stops = Stops::default();
         for stop in 1..=1_000 {
             stops.add(start + Duration::from_millis(100 * stop), Duration::from_millis(60));

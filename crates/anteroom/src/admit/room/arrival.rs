@@ -4,17 +4,16 @@
 //! limit holds what another one refuses.
 
 use std::net::IpAddr;
-use std::time::Instant;
 
 use super::{Admission, Arrival, Entry, Room, Standing, Voice};
 use crate::admit::arena::Token;
 use crate::admit::cause::Cause;
 use crate::admit::lane::{Lane, Ordered};
 use crate::admit::line::Links;
-use crate::admit::moment::Moment;
 use crate::admit::prefix::SourceKey;
 use crate::admit::rules::{Rules, WhenFull};
 use crate::admit::share::Has;
+use crate::tick::Tick;
 
 /// What a source has of the places.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,12 +28,9 @@ enum Share {
 
 impl<T> Room<T> {
     /// Lets a connection wait, or not.
-    pub(crate) fn arrive(&mut self, arrival: Arrival<T>, now: Instant) -> Admission<T> {
+    pub(crate) fn arrive(&mut self, arrival: Arrival<T>, now: Tick) -> Admission<T> {
         let Arrival { lane, age, from, voice, is_moved, item } = arrival;
-        let is_new = age.handshake == now;
-        let now = self.epoch.moment(now);
-        let at = now.since(self.epoch.start);
-        let since = if is_new { now } else { self.epoch.moment(age.handshake) };
+        let at = now.nanos_since(self.start);
         let standing = match voice {
             Voice::Silent if self.rules.first_byte.is_some() => Standing::Silent,
             _ => Standing::Waits,
@@ -44,7 +40,7 @@ impl<T> Room<T> {
             Voice::Silent | Voice::Spoke => None,
         };
         let mut entry = Entry {
-            since,
+            since: age.handshake,
             accepted: now,
             patience,
             source: None,
@@ -226,8 +222,7 @@ impl<T> Room<T> {
 
     /// A silent one has sent its first byte, and is not watched any more: from now on it waits, and its
     /// wait counts from now. Somebody may be refused for it, or itself.
-    pub(crate) fn speak(&mut self, token: Token, now: Instant) -> Option<(T, Cause)> {
-        let now = self.epoch.moment(now);
+    pub(crate) fn speak(&mut self, token: Token, now: Tick) -> Option<(T, Cause)> {
         let entry = self.entries.get_mut(token).filter(|entry| entry.standing == Standing::Silent)?;
         entry.is_watched = false;
         let lane = entry.lane as usize;
@@ -249,7 +244,7 @@ impl<T> Room<T> {
     }
 
     /// From silent to waiting.
-    pub(super) fn stand_up(&mut self, token: Token, now: Moment) {
+    pub(super) fn stand_up(&mut self, token: Token, now: Tick) {
         self.unmark(token);
         let Some(entry) = self.entries.get_mut(token) else { return };
         entry.standing = Standing::Waits;

@@ -13,33 +13,33 @@ pub(crate) use self::taking::Turn;
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::admit::arena::{Arena, Token};
 use crate::admit::cause::Cause;
 use crate::admit::early::Dice;
 use crate::admit::lane::Lane;
 use crate::admit::line::{Linked, Links};
-use crate::admit::moment::{Epoch, Moment};
 use crate::admit::rules::{LaneRules, Rules};
 use crate::admit::share::MOST_SOURCES;
+use crate::tick::Tick;
 
 /// When a connection's handshake ended, and when it was accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Age {
-    pub(crate) handshake: Instant,
-    pub(crate) accepted: Instant,
+    pub(crate) handshake: Tick,
+    pub(crate) accepted: Tick,
 }
 
 impl Age {
     /// Of a connection that is accepted now and has waited in the kernel for so long, if that is known.
-    pub(crate) fn accepted(now: Instant, kernel_wait: Option<Duration>) -> Self {
+    pub(crate) fn accepted(now: Tick, kernel_wait: Option<Duration>) -> Self {
         let handshake = kernel_wait.and_then(|wait| now.checked_sub(wait)).unwrap_or(now);
         Self { handshake, accepted: now }
     }
 
-    pub(crate) fn since_handshake(&self, now: Instant) -> Duration {
-        now.saturating_duration_since(self.handshake)
+    pub(crate) fn since_handshake(&self, now: Tick) -> Duration {
+        now.since(self.handshake)
     }
 }
 
@@ -113,8 +113,8 @@ enum Standing {
 #[derive(Debug)]
 struct Entry<T> {
     /// What its wait is counted from: the handshake, or the first byte of one who was silent.
-    since: Moment,
-    accepted: Moment,
+    since: Tick,
+    accepted: Tick,
     patience: Option<Duration>,
     source: Option<Token>,
     links: Links,
@@ -138,14 +138,14 @@ impl<T> Linked for Entry<T> {
 
 impl<T> Entry<T> {
     /// When it is refused, and for what.
-    fn due(&self, rules: &Rules) -> (Moment, Cause) {
+    fn due(&self, rules: &Rules) -> (Tick, Cause) {
         if self.standing == Standing::Silent {
             let within = rules.first_byte.map_or(Duration::ZERO, |stage| stage.within);
-            return (self.since.after(within), Cause::Silent);
+            return (self.since + within, Cause::Silent);
         }
         match self.patience {
-            Some(patience) if patience < rules.max_wait => (self.since.after(patience), Cause::ProbablyLeft),
-            _ => (self.since.after(rules.max_wait), Cause::TooOld),
+            Some(patience) if patience < rules.max_wait => (self.since + patience, Cause::ProbablyLeft),
+            _ => (self.since + rules.max_wait, Cause::TooOld),
         }
     }
 }
@@ -157,25 +157,20 @@ pub(crate) struct Room<T> {
     entries: Arena<Entry<T>>,
     /// Those whose turn to be refused is not that of their place in their line: clients that sent and
     /// closed, those from another listener's queue, and those who stand back.
-    special: BTreeSet<(Moment, Token)>,
-    epoch: Epoch,
+    special: BTreeSet<(Tick, Token)>,
+    /// Rates and ramps are counted from it.
+    start: Tick,
     dice: Dice,
 }
 
 impl<T> Room<T> {
     #[cfg(any(test, feature = "simulate"))]
-    pub(crate) fn new(lanes: &[LaneRules], rules: Rules, start: Instant, seed: u64) -> Self {
+    pub(crate) fn new(lanes: &[LaneRules], rules: Rules, start: Tick, seed: u64) -> Self {
         Self::numbered(0, lanes, rules, start, seed)
     }
 
     /// One of several, of which every token says in which it is.
-    pub(crate) fn numbered(
-        number: usize,
-        lanes: &[LaneRules],
-        rules: Rules,
-        start: Instant,
-        seed: u64,
-    ) -> Self {
+    pub(crate) fn numbered(number: usize, lanes: &[LaneRules], rules: Rules, start: Tick, seed: u64) -> Self {
         let most_sources = MOST_SOURCES / lanes.len().max(1);
         let mut lanes: Vec<_> = lanes.iter().map(|&own| Lane::new(own, most_sources)).collect();
         Lane::set_aside(&mut lanes, rules.descriptors);
@@ -184,17 +179,16 @@ impl<T> Room<T> {
             lanes,
             entries: Arena::numbered(number),
             special: BTreeSet::new(),
-            epoch: Epoch::of(start),
+            start,
             dice: Dice::new(seed),
         }
     }
 
     /// From now on these rules hold. Nobody is thrown out for it: who is beyond a bound that has become
     /// smaller stays, and nobody takes the place.
-    pub(crate) fn set_rules(&mut self, rules: Rules, now: Instant) {
-        let now = self.epoch.moment(now);
+    pub(crate) fn set_rules(&mut self, rules: Rules, now: Tick) {
         self.rules = rules;
-        let at = now.since(self.epoch.start);
+        let at = now.nanos_since(self.start);
         Lane::set_aside(&mut self.lanes, self.rules.descriptors);
         for lane in &mut self.lanes {
             lane.adopt(&self.rules, at);
@@ -261,9 +255,9 @@ impl<T> Room<T> {
 
     /// How many more a lane has places for that stand ready, beyond those who wait, nobody being refused for it. Where
     /// a rate is used up it has none.
-    pub(crate) fn ready(&self, lane: usize, now: Instant) -> usize {
+    pub(crate) fn ready(&self, lane: usize, now: Tick) -> usize {
         let Some(of) = self.lanes.get(lane) else { return 0 };
-        let at = self.epoch.moment(now).since(self.epoch.start);
+        let at = now.nanos_since(self.start);
         if self.rules.accept_rate.is_some_and(|rate| !of.meter.is_free(&rate, at)) {
             return 0;
         }
@@ -274,19 +268,18 @@ impl<T> Room<T> {
 
     /// When the first in any line began to wait, or the oldest of the silent to be silent. Nobody who stands back
     /// counts.
-    pub(crate) fn oldest(&self) -> Option<Instant> {
+    pub(crate) fn oldest(&self) -> Option<Tick> {
         let silent =
             self.lanes.iter().filter_map(|lane| Some(self.entries.get(lane.silent.oldest()?)?.since));
-        let silent = silent.min().and_then(|since| self.epoch.instant(since));
         let waiting = (0..self.lanes.len()).filter_map(|lane| self.first_in_line(lane));
         waiting.chain(silent).min()
     }
 
     /// When the handshake of the one was that has waited longest in the line of `lane`. Those who stand back are
     /// not in it: that one source wants more than its share keeps nobody else waiting.
-    pub(crate) fn first_in_line(&self, lane: usize) -> Option<Instant> {
+    pub(crate) fn first_in_line(&self, lane: usize) -> Option<Tick> {
         let token = self.lanes.get(lane)?.waiting.oldest()?;
-        self.epoch.instant(self.entries.get(token)?.since)
+        Some(self.entries.get(token)?.since)
     }
 
     /// Lanes whose order has changed since the last call, and whether it is newest first now.
@@ -299,14 +292,14 @@ impl<T> Room<T> {
     }
 
     /// Looks how long the oldest of a lane has waited, for the law of its order.
-    fn look(&mut self, lane: usize, now: Moment) {
+    fn look(&mut self, lane: usize, now: Tick) {
         let oldest = self.lanes.get(lane).and_then(|lane| self.first_of(lane)).map(|(since, _)| since);
         let Some(lane) = self.lanes.get_mut(lane) else { return };
         lane.is_reordered |= lane.law.look(self.rules.order, oldest, now);
     }
 
     /// Who has waited longest in a lane, standing back or not, and since when.
-    fn first_of(&self, lane: &Lane) -> Option<(Moment, Token)> {
+    fn first_of(&self, lane: &Lane) -> Option<(Tick, Token)> {
         let head = lane.waiting.oldest().and_then(|token| Some((self.entries.get(token)?.since, token)));
         match lane.apart.first() {
             Some(&apart) if head.is_none_or(|head| apart.0 < head.0) => Some(apart),
@@ -315,10 +308,10 @@ impl<T> Room<T> {
     }
 
     /// Takes one out for good: its source gets back what it held.
-    fn end(&mut self, token: Token, now: Moment) -> Option<T> {
+    fn end(&mut self, token: Token, now: Tick) -> Option<T> {
         let entry = self.remove(token)?;
         if let (Some(source), Some(lane)) = (entry.source, self.lanes.get_mut(entry.lane as usize)) {
-            lane.sources.let_go(source, || now.since(self.epoch.start));
+            lane.sources.let_go(source, || now.nanos_since(self.start));
         }
         Some(entry.item)
     }
@@ -342,12 +335,12 @@ impl<T> Room<T> {
     }
 
     /// When one is refused, and for what: by what it is, or by the order of its lane.
-    fn due(&self, entry: &Entry<T>) -> (Moment, Cause) {
+    fn due(&self, entry: &Entry<T>) -> (Tick, Cause) {
         let own = entry.due(&self.rules);
         if entry.standing == Standing::Silent {
             return own;
         }
-        let give_up = self.give_up(entry.lane as usize).map(|age| (entry.since.after(age), Cause::Hopeless));
+        let give_up = self.give_up(entry.lane as usize).map(|age| (entry.since + age, Cause::Hopeless));
         give_up.filter(|hopeless| hopeless.0 < own.0).unwrap_or(own)
     }
 

@@ -2,12 +2,13 @@
 //!
 //! A place, a turn of the rate and the connection they are for are taken in one step or not at all.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::{Place, Room, Take};
 use crate::admit::arena::Token;
 use crate::admit::lane::Change;
 use crate::admit::line::Line;
+use crate::tick::Tick;
 
 /// How many may be told to stand back in one take, which is one hold of the gate's lock.
 const BACK_AT_ONCE: usize = 64;
@@ -17,13 +18,13 @@ const BACK_AT_ONCE: usize = 64;
 pub(crate) enum Turn {
     Now,
     /// From then on: there is a place, and only the rate is in the way.
-    From(Instant),
+    From(Tick),
     /// When somebody comes, or a place is given back.
     NotYet,
 }
 
 impl Turn {
-    pub(crate) fn has_come(self, now: Instant) -> bool {
+    pub(crate) fn has_come(self, now: Tick) -> bool {
         match self {
             Self::Now => true,
             Self::From(then) => then <= now,
@@ -43,22 +44,21 @@ impl<T> Room<T> {
         match &self.rules.accept_rate {
             None => Turn::Now,
             Some(rate) => {
-                let free = self.epoch.start.after(Duration::from_nanos(lane.meter.free_at(rate)));
-                self.epoch.instant(free).map_or(Turn::NotYet, Turn::From)
+                let free = self.start + Duration::from_nanos(lane.meter.free_at(rate));
+                if free == Tick::NEVER { Turn::NotYet } else { Turn::From(free) }
             }
         }
     }
 
-    pub(crate) fn can_take(&self, lane: usize, now: Instant) -> bool {
+    pub(crate) fn can_take(&self, lane: usize, now: Tick) -> bool {
         self.turn(lane).has_come(now)
     }
 
     /// The next of `lane`, in the order of the hour.
-    pub(crate) fn take(&mut self, lane: usize, now: Instant) -> Take<T> {
+    pub(crate) fn take(&mut self, lane: usize, now: Tick) -> Take<T> {
         if !self.can_take(lane, now) {
             return if self.waiting_in(lane) > 0 { Take::NoPlace } else { Take::Empty };
         }
-        let now = self.epoch.moment(now);
         self.look(lane, now);
         let Some(token) = self.next(lane) else { return Take::NoPlace };
         let Some(entry) = self.entries.get(token) else { return Take::Empty };
@@ -70,7 +70,7 @@ impl<T> Room<T> {
         if let Some(of) = self.lanes.get_mut(lane) {
             of.count_open(entry.source, Change::Taken);
             if let Some(rate) = &self.rules.accept_rate {
-                of.meter.pass(rate, now.since(self.epoch.start));
+                of.meter.pass(rate, now.nanos_since(self.start));
             }
         }
         if self.lanes.get(lane).is_some_and(|lane| lane.law.is_newest_first()) {
@@ -116,13 +116,13 @@ impl<T> Room<T> {
         Place { lane, source: None }
     }
 
-    /// Gives a place back.
-    pub(crate) fn release(&mut self, place: Place, now: Instant) {
+    /// Gives a place back. The time is asked for only if it matters.
+    pub(crate) fn release(&mut self, place: Place, now: impl Fn() -> Tick) {
         let Some(lane) = self.lanes.get_mut(place.lane) else { return };
         lane.count_open(place.source, Change::GivenBack);
         if let Some(source) = place.source {
-            let epoch = self.epoch;
-            lane.sources.let_go(source, || epoch.moment(now).since(epoch.start));
+            let start = self.start;
+            lane.sources.let_go(source, || now().nanos_since(start));
         }
     }
 }

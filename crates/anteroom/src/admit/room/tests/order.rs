@@ -103,7 +103,7 @@ fn the_room_says_when_it_wants_to_be_looked_at() {
     let mut looks = Vec::new();
     while hall.room.len() > 0 {
         let due = hall.room.next_due().expect("somebody waits");
-        looks.push(due - came);
+        looks.push(due.since(came));
         hall.now = due;
         hall.overdue();
     }
@@ -214,5 +214,5 @@ fn oldest_is_who_has_waited_longest_in_any_lane() {
     hall.come(0);
     hall.pass(5);
     hall.arrive_aged(1, None, Voice::Spoke, 9, 1);
-    assert_eq!(hall.room.oldest(), Some(hall.now - millis(9)));
+    assert_eq!(hall.room.oldest(), Some(before(hall.now, millis(9))));
 }

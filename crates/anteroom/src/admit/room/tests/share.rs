@@ -80,7 +80,7 @@ fn who_has_its_share_of_the_places_stands_back_for_the_others() {
     assert_eq!(hall.take_all(), [11], "3 and 4 stand back");
     assert_eq!((hall.room.waiting_in(0), hall.room.standing_in(0)), (3, 3));
     hall.pass(5);
-    assert_eq!(hall.room.oldest(), Some(hall.now - millis(5)), "only 12 is kept waiting by others");
+    assert_eq!(hall.room.oldest(), Some(before(hall.now, millis(5))), "only 12 is kept waiting by others");
 }
 
 #[test]

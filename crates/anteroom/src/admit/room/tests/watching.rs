@@ -9,7 +9,7 @@ fn each_is_given_to_be_watched_once_in_the_order_of_arrival() {
         hall.come(item);
     }
     assert_eq!(hall.room.oldest_unwatched(), Some(hall.now));
-    assert!(hall.room.next_to_watch(hall.now - millis(1)).is_none());
+    assert!(hall.room.next_to_watch(before(hall.now, millis(1))).is_none());
     assert_eq!(hall.room.next_to_watch(hall.now).map(|(_, &item)| item), Some(0));
     assert_eq!(hall.take_all(), [0, 1]);
     assert_eq!(hall.watched(), [2, 3]);

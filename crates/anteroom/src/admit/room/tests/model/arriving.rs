@@ -26,7 +26,7 @@ impl Model {
             item,
             lane,
             source: Source::of(from, &self.room.rules.share),
-            since: self.now - aged,
+            since: before(self.now, aged),
             patience,
             is_silent: voice == Voice::Silent && self.config.first_byte.is_some(),
             is_watched: voice == Voice::Silent && self.config.first_byte.is_some(),

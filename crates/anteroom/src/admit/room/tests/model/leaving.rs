@@ -73,7 +73,7 @@ impl Model {
             return;
         }
         let open = self.open.remove(nth % self.open.len());
-        self.room.release(open.place, self.now);
+        self.room.release(open.place, || self.now);
         self.compare();
     }
 
@@ -177,7 +177,7 @@ impl Model {
 
     /// Time passes, and nobody looks.
     pub(in super::super) fn sleep(&mut self, time: Duration) {
-        self.now += time;
+        self.now = self.now + time;
         self.compare();
     }
 
@@ -186,7 +186,7 @@ impl Model {
         let until = self.now + time;
         self.drain();
         while let Some(due) = self.room.next_due().filter(|&due| due <= until) {
-            let before = due - Duration::from_nanos(1);
+            let before = before(due, Duration::from_nanos(1));
             if before > self.now {
                 assert_eq!(self.room.overdue(before), None, "earlier than it said");
             }

@@ -10,6 +10,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::*;
 use crate::admit::{Rate, WhenFull};
+use crate::tick::Tick;
 
 /// Who counts as one, of those who are held to a share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -35,7 +36,7 @@ struct Guest {
     item: u32,
     lane: usize,
     source: Option<Source>,
-    since: Instant,
+    since: Tick,
     patience: Option<Duration>,
     is_silent: bool,
     is_watched: bool,
@@ -63,7 +64,7 @@ impl Numbers {
 
 pub(super) struct Model {
     pub(super) room: Room<u32>,
-    pub(super) now: Instant,
+    pub(super) now: Tick,
     config: Config,
     sockets: Option<usize>,
     lanes: Vec<LaneRules>,
@@ -73,10 +74,10 @@ pub(super) struct Model {
     next: u32,
     served: usize,
     /// When somebody was handed out from a lane, since the rules changed.
-    taken: Vec<Vec<Instant>>,
+    taken: Vec<Vec<Tick>>,
     /// When somebody of a source was let in, since the rules changed.
-    let_in: HashMap<(usize, Source), Vec<Instant>>,
-    changed: Instant,
+    let_in: HashMap<(usize, Source), Vec<Tick>>,
+    changed: Tick,
     ever_shared: bool,
     ever_paced: bool,
     /// Handshakes were not in the order of arrival.
@@ -214,7 +215,7 @@ impl Model {
 
     /// Whether the time of one is over, and for which causes.
     fn is_due(&self, guest: &Guest) -> Vec<Cause> {
-        let age = self.now - guest.since;
+        let age = self.now.since(guest.since);
         if guest.is_silent {
             let is_due = age >= self.config.first_byte.unwrap().within;
             return if is_due { vec![Cause::Silent] } else { Vec::new() };
@@ -291,10 +292,10 @@ impl Model {
 }
 
 /// Whether so many times are not more than a rate lets pass, whatever part of them is looked at.
-fn is_within(rate: Rate, times: &[Instant]) -> bool {
+fn is_within(rate: Rate, times: &[Tick]) -> bool {
     let Some(last) = times.last() else { return true };
     times.iter().enumerate().all(|(before, first)| {
-        let most = f64::from(rate.burst) + (*last - *first).as_secs_f64() * f64::from(rate.per_second);
+        let most = f64::from(rate.burst) + last.since(*first).as_secs_f64() * f64::from(rate.per_second);
         u32::try_from(times.len() - before).is_ok_and(|passed| f64::from(passed) <= most + 1e-6)
     })
 }
