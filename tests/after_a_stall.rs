@@ -16,6 +16,7 @@ use anteroom_load::client::{Leaving, tally};
 use anteroom_load::service::Loop;
 use anteroom_load::stall::{AfterAStall, Curve, StallRun};
 use anteroom_tests::machine::Lateness;
+use anteroom_tests::promise::asked_for;
 use serde_json::json;
 
 const SERVICE: &str = env!("CARGO_BIN_EXE_anteroom-test-service");
@@ -56,7 +57,9 @@ fn served_the_dead(run: &StallRun, manner: Leaving, patience: Duration, late: Du
 
 #[test]
 fn after_a_stall_new_clients_succeed_at_once_and_nobody_who_left_is_served() {
-    let load = AfterAStall::default();
+    // Long enough for the plain loop to be seen failing; `ANTEROOM_SECONDS=12` is as long as the promise says.
+    let after = Duration::from_secs(asked_for("ANTEROOM_SECONDS", 5));
+    let load = AfterAStall { after, ..AfterAStall::default() };
     let servers = [
         ("plain", Loop::Plain),
         ("fifo", anteroom(json!({ "order": "fifo" }))),

@@ -1,4 +1,5 @@
-//! One source that takes what it can, and many that take little: these do not notice.
+//! One source that takes what it can, and many that take little: these do not notice. `ANTEROOM_SECONDS` is how long
+//! they are looked at, each time.
 
 #![allow(
     clippy::expect_used,
@@ -22,6 +23,7 @@ use anteroom_tests::child::ServerProcess;
 use anteroom_tests::clients::{ask, connect};
 use anteroom_tests::lines::answer;
 use anteroom_tests::machine::Lateness;
+use anteroom_tests::promise::asked_for;
 use serde_json::json;
 
 const SERVER: &str = env!("CARGO_BIN_EXE_anteroom-test-server");
@@ -64,7 +66,9 @@ impl Places {
 }
 
 /// How long the fifty are looked at, each time.
-const LENGTH: Duration = Duration::from_secs(8);
+fn length() -> Duration {
+    Duration::from_secs(asked_for("ANTEROOM_SECONDS", 5))
+}
 
 /// Nobody is refused for the time that he waits: the flooder keeps all that it gets.
 fn start(listen: &str, places: Places) -> (ServerProcess, SocketAddr) {
@@ -100,7 +104,7 @@ fn fifty(target: SocketAddr) -> Vec<Visit> {
         leaving: Leaving::SendAndClose,
         patience: BOUND,
     });
-    let schedule = Schedule::new(u32::from(SOURCES), LENGTH);
+    let schedule = Schedule::new(u32::from(SOURCES), length());
     ImpatientLoop { visitors: visitors.collect(), schedule }.run(now()).expect("the client works")
 }
 

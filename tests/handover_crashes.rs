@@ -21,6 +21,7 @@ use anteroom_load::client::Visit;
 use anteroom_testkit::{Scratch, TcpState, tcp_sockets};
 use anteroom_tests::arrivals::Arrivals;
 use anteroom_tests::lineage::{Lineage, sockets_of, who_listens_at};
+use anteroom_tests::promise::asked_for;
 use anteroom_tests::waiting::{PATIENCE, until};
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -73,7 +74,7 @@ struct Crash {
 }
 
 fn rounds() -> usize {
-    std::env::var("ANTEROOM_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(1)
+    asked_for("ANTEROOM_ROUNDS", 1)
 }
 
 /// What becomes of the exchange when one side dies at a step.

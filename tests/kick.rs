@@ -20,6 +20,7 @@ use anteroom_testkit::{BOUND, eventually};
 use anteroom_tests::clients::{ask, connect, next_line, send};
 use anteroom_tests::faults::{Faults, obey, obey_stream};
 use anteroom_tests::machine::Lateness;
+use anteroom_tests::promise::asked_for;
 use socket2::Socket;
 use tokio::runtime::Runtime;
 
@@ -49,7 +50,7 @@ const STUCK: Duration = Duration::from_secs(1);
 static ALONE: Mutex<()> = Mutex::new(());
 
 fn rounds() -> usize {
-    std::env::var("ANTEROOM_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(2)
+    asked_for("ANTEROOM_ROUNDS", 2)
 }
 
 /// Starts one of the two, with so many places. The plain loop has no bound.

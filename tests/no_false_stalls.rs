@@ -21,6 +21,7 @@ use anteroom::Address;
 use anteroom_tests::child::ServerProcess;
 use anteroom_tests::clients::{ask, connect};
 use anteroom_tests::machine::Lateness;
+use anteroom_tests::promise::asked_for;
 use anteroom_tests::stalling::THRESHOLD;
 use serde_json::{Value, json};
 
@@ -39,8 +40,7 @@ const COMPUTES: Duration = Duration::from_millis(150);
 static ALONE: Mutex<()> = Mutex::new(());
 
 fn length() -> Duration {
-    let seconds = std::env::var("ANTEROOM_SECONDS").ok().and_then(|seconds| seconds.parse().ok());
-    Duration::from_secs(seconds.unwrap_or(6))
+    Duration::from_secs(asked_for("ANTEROOM_SECONDS", 6))
 }
 
 /// A closed loop of clients, each of which comes, asks, and is followed by the next. Gives the answers.

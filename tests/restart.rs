@@ -23,6 +23,7 @@ use anteroom_testkit::Scratch;
 use anteroom_tests::arrivals::{Arrivals, Came};
 use anteroom_tests::lineage::{Lineage, who_listens_at};
 use anteroom_tests::machine::Lateness;
+use anteroom_tests::promise::asked_for;
 use anteroom_tests::waiting::{PATIENCE, until};
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -43,7 +44,7 @@ const LATER: Duration = Duration::from_millis(50);
 const HOPS: u32 = 6;
 
 fn rounds() -> u32 {
-    std::env::var("ANTEROOM_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(8)
+    asked_for("ANTEROOM_ROUNDS", 8)
 }
 
 /// They measure, and would disturb each other.

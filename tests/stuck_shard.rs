@@ -17,6 +17,7 @@ use anteroom::{Config, Connection, Listener, Order, Server, service_fn};
 use anteroom_load::client::{Exchange, OpenLoop, OpenRun, Schedule};
 use anteroom_testkit::BOUND;
 use anteroom_tests::machine::Lateness;
+use anteroom_tests::promise::asked_for;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::runtime;
 
@@ -61,8 +62,7 @@ impl Block {
 }
 
 fn blocked_for() -> Duration {
-    let seconds = std::env::var("ANTEROOM_SECONDS").ok().and_then(|seconds| seconds.parse().ok());
-    Duration::from_secs(seconds.unwrap_or(3))
+    Duration::from_secs(asked_for("ANTEROOM_SECONDS", 3))
 }
 
 /// Answers with the byte that it was sent; those that say so hold the thread first, which is told.

@@ -17,6 +17,7 @@ mod plain;
 use std::time::Duration;
 
 use anteroom_testkit::{isolated, write_sysctl};
+use anteroom_tests::promise::asked_for;
 use anteroom_tests::shutdown::{Crowd, Outcome, Part};
 use anteroom_tests::waiting::becomes;
 
@@ -49,8 +50,7 @@ const COME_ON_FOR: Duration = Duration::from_millis(50);
 const IN_FLIGHT_END: Duration = Duration::from_millis(5);
 
 fn rounds() -> usize {
-    let wanted = std::env::var("ANTEROOM_ROUNDS").ok();
-    wanted.map_or(6, |rounds| rounds.parse().expect("a number of rounds"))
+    asked_for("ANTEROOM_ROUNDS", 4)
 }
 
 /// Those whom the server has in hand first.

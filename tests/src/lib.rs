@@ -23,6 +23,7 @@ pub mod lines;
 pub mod local;
 pub mod machine;
 pub mod manager;
+pub mod promise;
 pub mod recorder;
 pub mod setup;
 pub mod shutdown;

@@ -26,7 +26,7 @@ const THOUGHT: Duration = Duration::from_millis(20);
 
 /// Rounds of each test; `ANTEROOM_ROUNDS` sets another number.
 fn rounds() -> usize {
-    std::env::var("ANTEROOM_ROUNDS").map_or(50, |rounds| rounds.parse().expect("a number of rounds"))
+    std::env::var("ANTEROOM_ROUNDS").map_or(25, |rounds| rounds.parse().expect("a number of rounds"))
 }
 
 /// What became of the requests of all rounds.
