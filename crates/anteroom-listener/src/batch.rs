@@ -4,7 +4,9 @@
 
 use std::{io, os::fd::AsFd, time::Duration};
 
-use crate::{AcceptErrorClass, PeerAddr, PeerState, Stream, Unread, queue::TcpKind, sys, sys::PollSet};
+use crate::{
+    AcceptErrorClass, Listener, PeerAddr, PeerState, Stream, Unread, queue::TcpKind, sys, sys::PollSet,
+};
 
 /// `TCP_ESTABLISHED` of `include/net/tcp_states.h`.
 const ESTABLISHED: u8 = 1;
@@ -136,7 +138,7 @@ impl Batch {
         self.accepted.is_empty()
     }
 
-    /// Looks at all of them and empties the batch; what the iterator has not given when it is dropped is closed.
+    /// Looks at all of them and empties the batch.
     ///
     /// The states, and whether bytes wait, come from one `poll` over the whole batch that does not wait; only a peer that
     /// hung up costs a second look. If the kernel refuses that call (it has no memory for it), all count as
@@ -145,7 +147,7 @@ impl Batch {
     ///
     /// The waits: the head's is read. The queue is first in, first out, so where the head waited less than
     /// [`SHORT_WAIT`](Self::SHORT_WAIT) its wait stands for the others, as an upper bound; else each is read.
-    pub fn classify(&mut self) -> impl Iterator<Item = Classified> {
+    pub fn classify(&mut self) -> Classify<'_> {
         self.classify_within(None)
     }
 
@@ -155,10 +157,9 @@ impl Batch {
     /// Where that is less than [`NO_WAIT`](Self::NO_WAIT), waits of plain TCP connections are not read and are zero. That
     /// saves the dearest call of a connection that is alone in its batch. Whom another listener of a group left to this
     /// one (`net.ipv4.tcp_migrate_req`) then counts from there.
-    pub fn classify_within(&mut self, longest: Option<Duration>) -> impl Iterator<Item = Classified> {
+    pub fn classify_within(&mut self, longest: Option<Duration>) -> Classify<'_> {
         self.polls.clear();
-        let nobody_waited = longest.is_some_and(|longest| longest < Self::NO_WAIT)
-            && self.accepted.first().is_some_and(|head| head.tcp_kind == Some(TcpKind::Plain));
+        let nobody_waited = self.nobody_waited(longest);
         let glance = match &*self.accepted {
             [alone] if !nobody_waited => alone.glance(),
             _ => None,
@@ -169,32 +170,106 @@ impl Batch {
                 wait
             }
             None => {
-                for accepted in &self.accepted {
-                    self.polls.push(accepted.stream.as_fd(), sys::PEER_INTEREST);
-                }
-                if self.polls.poll_now().is_err() {
-                    self.polls.forget_answers();
-                }
-                match nobody_waited {
-                    true => Some(Duration::ZERO),
-                    false => self.accepted.first().and_then(|head| head.stream.kernel_wait()),
-                }
+                self.poll(None);
+                self.wait_of_head(nobody_waited)
             }
         };
+        self.classified(head, None)
+    }
+
+    /// The same, and the `poll` over the batch also looks whether anybody is left in the queue of `listener`, from which
+    /// it was filled: see [`Classify::is_anybody_left`]. Cheaper than to ask for the queue's depth before, where few
+    /// come at a time.
+    pub fn classify_at(&mut self, listener: &Listener, longest: Option<Duration>) -> Classify<'_> {
+        self.polls.clear();
+        let nobody_waited = self.nobody_waited(longest);
+        let was_polled = self.poll(Some(listener));
+        let head = self.wait_of_head(nobody_waited);
+        let left = self.polls.answer(self.accepted.len()).is_some_and(|listener| listener.has(libc::POLLIN));
+        self.classified(head, Some(left || !was_polled))
+    }
+
+    fn nobody_waited(&self, longest: Option<Duration>) -> bool {
+        longest.is_some_and(|longest| longest < Self::NO_WAIT)
+            && self.accepted.first().is_some_and(|head| head.tcp_kind == Some(TcpKind::Plain))
+    }
+
+    /// Says whether the kernel answered.
+    fn poll(&mut self, listener: Option<&Listener>) -> bool {
+        for accepted in &self.accepted {
+            self.polls.push(accepted.stream.as_fd(), sys::PEER_INTEREST);
+        }
+        if let Some(listener) = listener {
+            self.polls.push(listener.as_fd(), libc::POLLIN);
+        }
+        let is_answered = self.polls.poll_now().is_ok();
+        if !is_answered {
+            self.polls.forget_answers();
+        }
+        is_answered
+    }
+
+    fn wait_of_head(&self, nobody_waited: bool) -> Option<Duration> {
+        match nobody_waited {
+            true => Some(Duration::ZERO),
+            false => self.accepted.first().and_then(|head| head.stream.kernel_wait()),
+        }
+    }
+
+    fn classified(&mut self, head: Option<Duration>, is_anybody_left: Option<bool>) -> Classify<'_> {
         let bound = head.filter(|wait| *wait < Self::SHORT_WAIT);
-        self.accepted.drain(..).zip(self.polls.answers()).enumerate().map(
-            move |(place, (accepted, ready))| {
-                let Accepted { stream, peer, .. } = accepted;
-                let state = PeerState::read(stream.as_fd(), ready);
-                let unread = state.unread(stream.as_fd(), ready);
-                let kernel_wait = match (place, bound) {
-                    (0, _) => head,
-                    (_, Some(bound)) => Some(bound),
-                    (_, None) => stream.kernel_wait(),
-                };
-                Classified { stream, peer, state, unread, kernel_wait }
-            },
-        )
+        Classify {
+            accepted: self.accepted.drain(..),
+            polls: &self.polls,
+            place: 0,
+            head,
+            bound,
+            is_anybody_left,
+        }
+    }
+}
+
+/// The connections of a [`Batch`] with what was known of them. What it has not given when it is dropped is closed.
+#[derive(Debug)]
+pub struct Classify<'a> {
+    accepted: std::vec::Drain<'a, Accepted>,
+    polls: &'a PollSet,
+    /// Of the next.
+    place: usize,
+    /// What the first waited.
+    head: Option<Duration>,
+    /// What stands for the others.
+    bound: Option<Duration>,
+    is_anybody_left: Option<bool>,
+}
+
+impl Classify<'_> {
+    /// Whether somebody stood in the listener's queue at the same look, behind those of the batch; or the look was lost.
+    /// `None` where nobody looked: only [`Batch::classify_at`] does.
+    pub fn is_anybody_left(&self) -> Option<bool> {
+        self.is_anybody_left
+    }
+}
+
+impl Iterator for Classify<'_> {
+    type Item = Classified;
+
+    fn next(&mut self) -> Option<Classified> {
+        let Accepted { stream, peer, .. } = self.accepted.next()?;
+        let ready = self.polls.answer(self.place)?;
+        let state = PeerState::read(stream.as_fd(), ready);
+        let unread = state.unread(stream.as_fd(), ready);
+        let kernel_wait = match (self.place, self.bound) {
+            (0, _) => self.head,
+            (_, Some(bound)) => Some(bound),
+            (_, None) => stream.kernel_wait(),
+        };
+        self.place += 1;
+        Some(Classified { stream, peer, state, unread, kernel_wait })
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.accepted.size_hint()
     }
 }
 

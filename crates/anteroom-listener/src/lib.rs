@@ -59,7 +59,7 @@ pub use activated::{activated, inherited_socket};
 pub use activation_error::{ActivationError, ActivationErrorKind};
 pub use address::{Address, AddressError, UnixAddress};
 pub use adopt::{AdoptError, AdoptErrorKind};
-pub use batch::{Accepted, Batch, BatchEnd, Classified};
+pub use batch::{Accepted, Batch, BatchEnd, Classified, Classify};
 pub use builder::Builder;
 pub use clock::monotonic_nanos;
 pub use descriptors::Descriptors;

@@ -103,6 +103,24 @@ fn where_nobody_can_have_waited_nothing_is_read() {
 }
 
 #[test]
+fn the_look_at_a_batch_tells_whether_anybody_is_left_behind_it() {
+    let listener = Listener::bind("127.0.0.1:0").unwrap();
+    for longest in [None, Some(Duration::ZERO)] {
+        let _clients = connect(tcp(&listener), 3);
+        eventually("they are queued", BOUND, || listener.depth() == Some(3));
+        let mut batch = Batch::new();
+        for (at_once, is_anybody_left) in [(2, true), (1, false)] {
+            batch.fill(at_once, || listener.accept());
+            let looked = batch.classify_at(&listener, longest);
+            assert_eq!(looked.is_anybody_left(), Some(is_anybody_left));
+            let states: Vec<_> = looked.map(|one| one.state).collect();
+            assert_eq!(states, vec![PeerState::Open; at_once]);
+        }
+        assert_eq!(batch.classify_within(longest).is_anybody_left(), None, "nobody looked");
+    }
+}
+
+#[test]
 fn the_head_of_a_batch_has_waited_longest() {
     let listener = Listener::bind("127.0.0.1:0").unwrap();
     let mut clients = Vec::new();

@@ -70,6 +70,11 @@ impl PollSet {
     pub(crate) fn answers(&self) -> impl Iterator<Item = Ready> {
         self.entries.iter().map(|entry| Ready(entry.revents))
     }
+
+    /// One of them, from 0.
+    pub(crate) fn answer(&self, place: usize) -> Option<Ready> {
+        self.entries.get(place).map(|entry| Ready(entry.revents))
+    }
 }
 
 /// By hand: `pollfd` shows itself only in recent versions of its crate.

@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
-use anteroom_listener::{AcceptErrorClass, Batch, BatchEnd, Classified, Event, Events, Poller};
+use anteroom_listener::{AcceptErrorClass, Batch, BatchEnd, Classified, Event, Events, Listener, Poller};
 
 use super::filter::Filter;
 use super::threshold::Threshold;
@@ -97,11 +97,39 @@ pub(super) struct Counter {
     newcomers: Vec<Newcomer>,
     /// The listeners from which the taker may accept, by their number.
     open: Vec<usize>,
-    /// For each listener since when everybody has come who may stand in its queue.
-    swept: Vec<Option<Tick>>,
+    /// For each listener what its queue was like lately.
+    queues: Vec<Lately>,
     /// What a taker met, for the acceptor to deal with, and whether it had accepted anybody before.
     met: Vec<(usize, Met)>,
     has_accepted: bool,
+}
+
+/// So many turns in a row that found one connection, and the next is taken to find one as well.
+const ALONE: u8 = 2;
+
+/// One listener's queue, as it was seen in the last turns.
+#[derive(Clone, Copy, Debug, Default)]
+struct Lately {
+    /// Since when everybody has come who may stand in it.
+    swept: Option<Tick>,
+    /// Turns in a row that found no more than one.
+    alone: u8,
+}
+
+impl Lately {
+    /// It was seen empty, or emptied of who stood in it at that time.
+    fn sweep(&mut self, at: Tick) {
+        self.swept = Some(at);
+    }
+
+    /// So many were found in a turn, and perhaps more.
+    fn found(&mut self, connections: usize, is_all: bool) {
+        self.alone = if is_all && connections <= 1 { self.alone.saturating_add(1) } else { 0 };
+    }
+
+    fn comes_alone(&self) -> bool {
+        self.alone >= ALONE
+    }
 }
 
 impl Desk {
@@ -112,7 +140,7 @@ impl Desk {
             batch: Batch::new(),
             newcomers: Vec::new(),
             open: Vec::new(),
-            swept: vec![None; office.core.gate.ports().len()],
+            queues: vec![Lately::default(); office.core.gate.ports().len()],
             met: Vec::new(),
             has_accepted: false,
         };
@@ -283,15 +311,19 @@ impl Counter {
         let beyond = core.settings.sockets.map_or(usize::MAX, |sockets| (sockets / 8).max(1));
         let batch = self.config.batch.min(vacancies).min(beyond).min(most);
         let Some(listener) = port.listener() else { return Served::Batch(0, BatchEnd::Empty) };
-        // The depth costs less than the `accept` that would find the queue empty.
-        let depth = listener.depth().map(|depth| depth as usize);
+        let Some(queue) = self.queues.get_mut(index) else { return Served::Batch(0, BatchEnd::Empty) };
+        // The look at one who is taken to come alone tells whether it was so. The depth costs more than that, and less
+        // than the `accept` that would find the queue empty.
+        let comes_alone = summons == Summons::Nobody && queue.comes_alone();
+        let depth = if comes_alone { None } else { listener.depth().map(|depth| depth as usize) };
         let most = match (depth, summons) {
             // A readiness that others have used up.
             (Some(0), Summons::Nobody) => {
-                self.sweep(index, now);
+                queue.sweep(now);
                 return Served::Batch(0, BatchEnd::Empty);
             }
             (Some(depth), _) => batch.min(depth.max(1)),
+            (None, _) if comes_alone => 1,
             (None, _) => batch,
         };
         #[cfg(feature = "test-util")]
@@ -304,20 +336,23 @@ impl Counter {
             }
             listener.accept()
         });
-        drop(listener);
-        let end = match end {
-            // It has all that was there.
-            BatchEnd::Full if depth.is_some_and(|depth| depth <= self.batch.len()) => BatchEnd::Empty,
-            end => end,
-        };
-        let swept = self.swept.get(index).copied().flatten();
-        if matches!(end, BatchEnd::Empty) {
-            self.sweep(index, now);
-        }
         let accepted = self.batch.len();
+        let mut is_anybody_left = depth.map(|depth| depth > accepted);
         if accepted > 0 {
             port.ledger.accepted(accepted);
-            self.let_in(office, index, lane, summons, swept);
+            let listener = comes_alone.then_some(listener);
+            is_anybody_left = self.let_in(office, index, lane, summons, listener).or(is_anybody_left);
+        }
+        let end = match end {
+            BatchEnd::Full if is_anybody_left == Some(false) => BatchEnd::Empty,
+            end => end,
+        };
+        if let Some(queue) = self.queues.get_mut(index) {
+            let is_all = matches!(end, BatchEnd::Empty);
+            queue.found(accepted, is_all);
+            if is_all {
+                queue.sweep(now);
+            }
         }
         if let BatchEnd::Error(error) = &end {
             port.ledger.accept_error(AcceptErrorClass::of(error));
@@ -325,27 +360,35 @@ impl Counter {
         Served::Batch(accepted, end)
     }
 
-    /// Its queue was seen empty, or emptied of who stood in it at that time.
-    fn sweep(&mut self, index: usize, at: Tick) {
-        if let Some(swept) = self.swept.get_mut(index) {
-            *swept = Some(at);
-        }
-    }
-
-    /// Judges a batch and gives it to the gate. Nobody of it came before `swept`.
-    fn let_in(&mut self, office: &Office, index: usize, lane: usize, summons: Summons, swept: Option<Tick>) {
+    /// Judges a batch and gives it to the gate. Says whether anybody is left in the queue of `listener`, if it is asked.
+    fn let_in(
+        &mut self,
+        office: &Office,
+        index: usize,
+        lane: usize,
+        summons: Summons,
+        listener: Option<Arc<Listener>>,
+    ) -> Option<bool> {
         // After the last was accepted, whatever has held this thread up meanwhile.
         let now = Tick::now();
+        // Nobody of it came before its queue was swept.
+        let swept = self.queues.get(index).and_then(|queue| queue.swept);
         let longest = swept.map(|swept| now.since(swept));
         let gate = &office.core.gate;
-        let Some(port) = gate.ports().get(index) else { return };
+        let port = gate.ports().get(index)?;
         let ids = office.ids(self.batch.len())..;
         let mut filter =
             office.filter.as_ref().map(|filter| filter.lock().unwrap_or_else(PoisonError::into_inner));
         // Whoever held the filter may have held it for long.
         let now = if filter.is_some() { Tick::now() } else { now };
         let mut threshold = Threshold::of(gate, filter.as_deref_mut(), now);
-        for (id, one) in ids.zip(self.batch.classify_within(longest)) {
+        let looked = match &listener {
+            Some(listener) => self.batch.classify_at(listener, longest),
+            None => self.batch.classify_within(longest),
+        };
+        drop(listener);
+        let is_anybody_left = looked.is_anybody_left();
+        for (id, one) in ids.zip(looked) {
             let Classified { stream, peer, state, kernel_wait, unread, .. } = one;
             if let Some(wait) = kernel_wait {
                 port.ledger.kernel_waited(wait);
@@ -357,6 +400,7 @@ impl Counter {
         if !self.newcomers.is_empty() {
             gate.admit(lane, &mut self.newcomers, summons, now);
         }
+        is_anybody_left
     }
 }
 
@@ -372,5 +416,22 @@ pub(super) fn vacancies(core: &Core, config: &Config, lane: usize) -> usize {
 impl std::fmt::Debug for Desk {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Desk").field("lane", &self.lane).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_came_alone_twice_is_taken_to_come_alone_until_two_come_together() {
+        let mut queue = Lately::default();
+        let mut after = |connections, is_all| {
+            queue.found(connections, is_all);
+            queue.comes_alone()
+        };
+        assert_eq!([after(1, true), after(1, true), after(0, true)], [false, true, true]);
+        assert_eq!([after(1, false), after(1, true), after(1, true)], [false, false, true], "one was left");
+        assert_eq!([after(2, true), after(1, true), after(1, true)], [false, false, true]);
     }
 }
