@@ -307,3 +307,30 @@ fn the_runtime_that_drives_it_now_is_asked() {
     held.store(false, Ordering::Relaxed);
     anteroom_testkit::eventually("it is not late", anteroom_testkit::BOUND, || handle.is_ready());
 }
+
+/// A taker that accepts for itself asks the filter in its own poll.
+#[test]
+fn what_the_filter_took_is_not_charged_to_the_service() {
+    let mut config = config();
+    if let Some(watch) = &mut config.stall_watch {
+        watch.slow_poll = Duration::from_millis(500);
+    }
+    let (listener, address) = listen();
+    let runtime = workers(2);
+    let _inside = runtime.enter();
+    let server = Server::builder()
+        .config(config)
+        .filter(|_| {
+            sleep(Duration::from_secs(1));
+            Verdict::Admit
+        })
+        .serve(listener, service_fn(echo))
+        .start()
+        .expect("it starts");
+    let handle = server.handle();
+    assert_eq!(ask(&connect(&address), "?").expect("it is served"), "?");
+    let slow = || handle.snapshot().lanes.first().map(|lane| lane.slow_polls);
+    assert_eq!(slow(), Some(0));
+    drop(server);
+    runtime.block_on(handle.drain(LONG)).expect("nothing failed");
+}

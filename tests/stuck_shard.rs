@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use anteroom::{Config, Connection, Listener, Order, Server, service_fn};
 use anteroom_load::client::{Exchange, OpenLoop, OpenRun, Schedule};
-use anteroom_testkit::BOUND;
+use anteroom_testkit::{BOUND, eventually};
 use anteroom_tests::machine::Lateness;
 use anteroom_tests::promise::asked_for;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -188,6 +188,59 @@ fn three_of_four_that_are_stuck_leave_everybody_to_the_fourth() {
     assert_eq!(run.failed, 0, "{run:?}");
     assert!(run.latencies.percentile(100.0) <= LOST + late, "{run:?}, the machine {late:?} late");
     drop((server, blockers));
+}
+
+/// The others serve another address: whoever comes to it is accepted all the same, and waits where they are seen.
+#[test]
+fn whoever_comes_to_an_address_that_only_a_stuck_shard_serves_is_accepted_meanwhile() {
+    const CLIENTS: u64 = 8;
+    let listeners: Vec<_> = (0..2).map(|_| Listener::bind("127.0.0.1:0").expect("a free port")).collect();
+    let addresses: Vec<_> = listeners.iter().filter_map(|listener| listener.local_addr().tcp()).collect();
+    let (told, begun) = sync_channel(1);
+    let (let_go, held) = sync_channel::<()>(1);
+    let held = Arc::new(Mutex::new(held));
+    let mut config = Config::default();
+    config.max_wait = BOUND;
+    config.order = Order::Fifo;
+    let server = Server::builder()
+        .config(config)
+        .serve_sharded(listeners, move |_| {
+            let (told, held) = (told.clone(), Arc::clone(&held));
+            service_fn(move |mut connection: Connection| {
+                let (told, held) = (told.clone(), Arc::clone(&held));
+                async move {
+                    let mut word = [0];
+                    connection.read_exact(&mut word).await?;
+                    if word == *b"s" {
+                        told.send(()).expect("the test waits for it");
+                        let _let_go = held.lock().expect("nobody panicked").recv();
+                    }
+                    connection.write_all(&word).await
+                }
+            })
+        })
+        .start()
+        .expect("it starts");
+    let handle = server.handle();
+    let come = |word: &[u8]| {
+        let mut client = TcpStream::connect(addresses[0]).expect("it listens");
+        client.write_all(word).expect("it is connected");
+        client
+    };
+    let blocker = come(b"s");
+    begun.recv_timeout(BOUND).expect("its handler runs");
+    let clients: Vec<_> = (0..CLIENTS).map(|_| come(b"?")).collect();
+    let accepted = || handle.snapshot().listeners.first().map(|listener| listener.report.accepted);
+    eventually("all are accepted, though their shard is stuck", BOUND, || accepted() == Some(CLIENTS + 1));
+    // And the other one is not.
+    let mut other = TcpStream::connect(addresses[1]).expect("it listens");
+    other.write_all(b"?").expect("it is connected");
+    other.read_exact(&mut [0]).expect("it is answered");
+    let_go.send(()).expect("the handler waits for it");
+    for mut client in clients.into_iter().chain([blocker]) {
+        client.set_read_timeout(Some(BOUND)).expect("a socket");
+        client.read_exact(&mut [0]).expect("it is answered when the shard comes back");
+    }
 }
 
 /// The same without anybody who looks after the shards.

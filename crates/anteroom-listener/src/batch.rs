@@ -273,6 +273,8 @@ impl Iterator for Classify<'_> {
     }
 }
 
+impl ExactSizeIterator for Classify<'_> {}
+
 #[cfg(test)]
 mod tests {
     use std::os::unix::net::UnixStream;

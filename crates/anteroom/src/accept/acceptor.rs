@@ -45,6 +45,8 @@ pub(super) struct Post {
     /// Which sets are asked about it.
     pub(super) told: Told,
     pub(super) leaving: Leaving,
+    /// At so many looks in a row nobody could be given those whom its taker leaves standing.
+    pub(super) in_vain: u32,
 }
 
 impl Post {
@@ -58,6 +60,7 @@ impl Post {
             desk,
             told: Told::Acceptor,
             leaving: Leaving::NotYet,
+            in_vain: 0,
         }
     }
 }
@@ -167,9 +170,12 @@ impl Acceptor {
                 }
                 Event::Peer { token, how } => gate.peer_hung_up(token, how, now),
                 Event::Bytes { token } => gate.peer_spoke(token, now),
-                // Perhaps by a taker that was faster than the listener's own event.
-                Event::Woken => self.vigil.rouse(now),
+                Event::Woken => {}
             }
+        }
+        // By a taker that was faster than the listener's own event.
+        if self.vigil.is_asleep() && self.desks.iter().any(|desk| desk.was_roused()) {
+            self.vigil.rouse(now);
         }
         gate.count_turn();
         if let Some(board) = &self.core.board {
@@ -223,11 +229,19 @@ impl Acceptor {
     pub(super) fn accept_batch_into(&mut self, lane: usize, index: usize, most: usize, now: Tick) -> Taken {
         let nobody = Taken { accepted: 0, is_all: false };
         let Some(desk) = self.desk_of(index) else { return Taken { is_all: true, ..nobody } };
-        // A taker may be held up in the filter: that is not to hold up this thread.
-        let counter = if self.is_takers(index) { desk.try_lock() } else { Some(desk.lock()) };
+        // A taker may be held up in the filter, at this desk or another: that is not to hold up this thread.
+        let is_takers = self.is_takers(index);
+        if is_takers && !self.office.is_filter_free() {
+            return nobody;
+        }
+        let counter = if is_takers { desk.try_lock() } else { Some(desk.lock()) };
         let Some(mut counter) = counter else { return nobody };
         let served = counter.accept(&self.office, index, lane, most, Summons::Taker, now);
+        let taker = counter.taker();
         drop(counter);
+        if let Some(taker) = taker {
+            taker.wake();
+        }
         let (accepted, end) = match served {
             Served::Batch(accepted, end) => (accepted, end),
             Served::NoRoom => {
@@ -271,7 +285,9 @@ impl Acceptor {
             let Some(port) = gate.ports().get(parked.port) else { continue };
             parked.id = self.office.ids(1);
             let mut newcomers = threshold.look_again(parked, Stage::Queue).into_iter().collect();
-            gate.admit(port.lane, &mut newcomers, Summons::Taker, now);
+            if let Some(taker) = gate.admit(port.lane, &mut newcomers, Summons::Taker, now) {
+                taker.wake();
+            }
         }
         gate.let_in(came);
     }

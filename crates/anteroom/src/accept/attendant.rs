@@ -10,7 +10,8 @@ use std::task::{Context, Poll};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-use super::desk::Desk;
+use super::desk::{Desk, Turn};
+use crate::gate::Doorstep;
 use crate::tick::Tick;
 
 #[derive(Debug)]
@@ -20,11 +21,16 @@ pub(crate) struct Attendant {
     driver: Option<AsyncFd<Set>>,
     /// So many it has let in that have not been asked for.
     ahead: usize,
+    /// When its last turn ended, if nobody has asked since.
+    turned: Option<Tick>,
 }
+
+/// Turns in one poll that leave nobody to be taken, before others of the runtime have theirs.
+const IN_VAIN: usize = 2;
 
 /// What came of a taker's look at its desk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Attended {
+enum Attended {
     /// Nobody has come. The task is woken when somebody does.
     Idle,
     /// There was somebody, or may still be from the last time.
@@ -33,7 +39,7 @@ pub(crate) enum Attended {
 
 impl Attendant {
     pub(crate) fn new(desk: Arc<Desk>) -> Self {
-        Self { desk, driver: None, ahead: 0 }
+        Self { desk, driver: None, ahead: 0, turned: None }
     }
 
     /// From now on it accepts for itself, if it is to. Called inside a runtime with I/O.
@@ -54,9 +60,36 @@ impl Attendant {
         self.ahead == 0
     }
 
-    /// Lets in who has come, as many as one turn allows, unless somebody is there from the last turn. `now` may be some
-    /// time ago.
-    pub(crate) fn attend(&mut self, now: Option<Tick>, cx: &mut Context<'_>) -> Attended {
+    /// Lets in who has come, and says whether somebody can be taken: see [`Gate::poll_someone`](crate::gate::Gate).
+    pub(crate) fn poll_someone(&mut self, turn_came: Option<Tick>, cx: &mut Context<'_>) -> Poll<Doorstep> {
+        for _ in 0..IN_VAIN {
+            let attended = self.attend(turn_came, cx);
+            match self.desk.poll_someone(turn_came, cx) {
+                // Nobody is there any more from the last turn.
+                Poll::Pending if attended == Attended::Busy => self.ahead = 0,
+                doorstep => return doorstep,
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Lets in who has come, though nobody is to be taken.
+    pub(crate) fn only_let_in(&mut self, cx: &mut Context<'_>) {
+        self.ahead = 0;
+        if self.attend(None, cx) == Attended::Busy {
+            self.ahead = 0;
+            cx.waker().wake_by_ref();
+        }
+    }
+
+    /// When a turn ended that was made since this was last asked: what ran until then was no service's.
+    pub(crate) fn turned(&mut self) -> Option<Tick> {
+        self.turned.take()
+    }
+
+    /// As many as one turn allows, unless somebody is there from the last turn. `now` may be some time ago.
+    fn attend(&mut self, now: Option<Tick>, cx: &mut Context<'_>) -> Attended {
         if self.ahead > 0 {
             self.ahead -= 1;
             return Attended::Busy;
@@ -65,8 +98,9 @@ impl Attendant {
         match driver.poll_read_ready(cx) {
             Poll::Pending => Attended::Idle,
             Poll::Ready(Ok(mut ready)) => {
-                let (accepted, more) = self.desk.take_turn(now.unwrap_or_else(Tick::now));
+                let Turn { accepted, more, at } = self.desk.take_turn(now.unwrap_or_else(Tick::now));
                 self.ahead = accepted;
+                self.turned = Some(at);
                 if !more {
                     // Registered edge-triggered: whatever comes from here on is told anew.
                     ready.clear_ready();
@@ -80,11 +114,6 @@ impl Attendant {
                 Attended::Idle
             }
         }
-    }
-
-    /// Nobody is there any more from the last turn.
-    pub(crate) fn is_even(&mut self) {
-        self.ahead = 0;
     }
 }
 

@@ -7,15 +7,18 @@ use std::io;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::task::{Context, Poll, Waker};
 
-use anteroom_listener::{AcceptErrorClass, Batch, BatchEnd, Classified, Event, Events, Listener, Poller};
+use anteroom_listener::{
+    AcceptErrorClass, Batch, BatchEnd, Classified, Event, Events, Listener, PeerState, Poller, Unread,
+};
 
 use super::filter::Filter;
 use super::threshold::Threshold;
 use super::vigil::Sight;
 use crate::admit::{Age, WhenFull};
 use crate::config::Config;
-use crate::gate::{Line, Newcomer, Parked, Summons};
+use crate::gate::{Doorstep, Line, Newcomer, Parked, Summons};
 use crate::lifecycle::Core;
 use crate::observe::Phase;
 use crate::tick::Tick;
@@ -69,6 +72,18 @@ pub(super) enum Served {
 pub(super) enum Met {
     Error(io::Error),
     NoRoom,
+    /// Takers were not to accept at that moment.
+    Halt,
+}
+
+/// What came of a taker's turn.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Turn {
+    pub(super) accepted: usize,
+    /// There may be more.
+    pub(super) more: bool,
+    /// When the user's code was last run in it, or it began.
+    pub(super) at: Tick,
 }
 
 /// One lane's.
@@ -78,6 +93,8 @@ pub(crate) struct Desk {
     /// Lanes whose takers do the same, its own among them: each of them can serve whom this one leaves standing.
     kin: Range<usize>,
     counter: Mutex<Counter>,
+    /// The listeners from which the taker may accept, by their number. Nobody who holds this waits for anything.
+    open: Mutex<Vec<usize>>,
     /// Where a taker sleeps for its listeners. `None`: only the acceptor accepts.
     set: Option<Poller>,
     /// A taker sleeps on the set, and comes when there is something.
@@ -85,6 +102,8 @@ pub(crate) struct Desk {
     /// The acceptor sleeps without an end: whoever lets somebody in tells it, because it keeps the time of those who
     /// wait.
     armed: AtomicBool,
+    /// While it slept so, somebody was let in.
+    roused: AtomicBool,
     /// How often it has come.
     turns: AtomicU64,
 }
@@ -94,30 +113,32 @@ pub(super) struct Counter {
     config: Arc<Config>,
     settings_seen: u64,
     batch: Batch,
+    looked: Vec<(Parked, PeerState, Unread)>,
     newcomers: Vec<Newcomer>,
-    /// The listeners from which the taker may accept, by their number.
-    open: Vec<usize>,
-    /// For each listener what its queue was like lately.
-    queues: Vec<Lately>,
-    /// What a taker met, for the acceptor to deal with, and whether it had accepted anybody before.
-    met: Vec<(usize, Met)>,
-    has_accepted: bool,
+    /// Whoever is to be woken for the newcomers, outside the lock.
+    taker: Option<Waker>,
+    windows: Vec<Window>,
+    /// The listeners of this turn.
+    turn: Vec<usize>,
 }
 
 /// So many turns in a row that found one connection, and the next is taken to find one as well.
 const ALONE: u8 = 2;
 
-/// One listener's queue, as it was seen in the last turns.
-#[derive(Clone, Copy, Debug, Default)]
-struct Lately {
-    /// Since when everybody has come who may stand in it.
+/// One listener, as it was seen from the desk in the last turns.
+#[derive(Debug, Default)]
+struct Window {
+    /// Since when everybody has come who may stand in its queue.
     swept: Option<Tick>,
     /// Turns in a row that found no more than one.
     alone: u8,
+    /// A taker has accepted somebody since it last met something.
+    has_accepted: bool,
+    met: Option<Met>,
 }
 
-impl Lately {
-    /// It was seen empty, or emptied of who stood in it at that time.
+impl Window {
+    /// Its queue was seen empty, or emptied of who stood in it at that time.
     fn sweep(&mut self, at: Tick) {
         self.swept = Some(at);
     }
@@ -138,20 +159,22 @@ impl Desk {
             config: office.core.config(),
             settings_seen: 0,
             batch: Batch::new(),
+            looked: Vec::new(),
             newcomers: Vec::new(),
-            open: Vec::new(),
-            queues: vec![Lately::default(); office.core.gate.ports().len()],
-            met: Vec::new(),
-            has_accepted: false,
+            taker: None,
+            windows: office.core.gate.ports().iter().map(|_| Window::default()).collect(),
+            turn: Vec::new(),
         };
         Self {
             office,
             lane,
             kin,
             counter: Mutex::new(counter),
+            open: Mutex::default(),
             set,
             attended: AtomicBool::new(false),
             armed: AtomicBool::new(false),
+            roused: AtomicBool::new(false),
             turns: AtomicU64::new(0),
         }
     }
@@ -185,6 +208,11 @@ impl Desk {
             Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
             Err(TryLockError::WouldBlock) => None,
         }
+    }
+
+    /// Whether somebody of its lane can be taken.
+    pub(super) fn poll_someone(&self, turn_came: Option<Tick>, cx: &mut Context<'_>) -> Poll<Doorstep> {
+        self.office.core.gate.poll_someone(self.lane, turn_came, cx)
     }
 
     /// Whether there is a taker who comes by itself.
@@ -229,63 +257,100 @@ impl Desk {
         listeners.collect()
     }
 
-    /// The taker's turn: a batch from each of its listeners. Says how many were accepted, and whether there may be more.
-    pub(super) fn take_turn(&self, now: Tick) -> (usize, bool) {
+    /// The taker may accept from this listener.
+    pub(super) fn open(&self, index: usize) {
+        let mut open = self.lock_open();
+        if !open.contains(&index) {
+            open.push(index);
+        }
+    }
+
+    /// The taker does not accept from this listener any more: waits until it has left the counter.
+    pub(super) fn close(&self, index: usize) {
+        self.lock_open().retain(|open| *open != index);
+        drop(self.lock());
+    }
+
+    fn lock_open(&self) -> MutexGuard<'_, Vec<usize>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether somebody was let in while the acceptor slept, since this was last asked.
+    pub(super) fn was_roused(&self) -> bool {
+        self.roused.swap(false, Ordering::AcqRel)
+    }
+
+    /// The taker's turn: a batch from each of its listeners.
+    pub(super) fn take_turn(&self, now: Tick) -> Turn {
         self.turns.fetch_add(1, Ordering::Relaxed);
+        let mut turn = Turn { accepted: 0, more: false, at: now };
         let mut counter = self.lock();
-        if !self.office.core.life.lets_in() {
-            return (0, false);
+        let mut listeners = std::mem::take(&mut counter.turn);
+        {
+            let mut open = self.lock_open();
+            // Another one is first in each turn.
+            if open.len() > 1 {
+                open.rotate_left(1);
+            }
+            listeners.extend(open.iter().rev());
         }
-        let (mut sum, mut more, mut met) = (0, false, None);
-        // Another one is first in each turn.
-        if counter.open.len() > 1 {
-            counter.open.rotate_left(1);
-        }
-        for place in (0..counter.open.len()).rev() {
-            let Some(&index) = counter.open.get(place) else { continue };
-            match counter.accept(&self.office, index, self.lane, usize::MAX, Summons::Nobody, now) {
-                Served::Batch(accepted, end) => {
-                    sum += accepted;
-                    counter.has_accepted |= accepted > 0;
-                    match end {
-                        BatchEnd::Empty => {}
-                        BatchEnd::Error(error) => met = Some(Met::Error(error)),
-                        _ => more = true,
+        let mut has_met = false;
+        for index in listeners.drain(..) {
+            let met = match self.office.core.life.lets_in() {
+                false => Some(Met::Halt),
+                true => {
+                    match counter.accept(&self.office, index, self.lane, usize::MAX, Summons::Nobody, now) {
+                        Served::Batch(accepted, end) => {
+                            turn.accepted += accepted;
+                            counter.window(index).has_accepted |= accepted > 0;
+                            turn.more |= matches!(end, BatchEnd::Full);
+                            if let BatchEnd::Error(error) = end { Some(Met::Error(error)) } else { None }
+                        }
+                        Served::NoRoom => Some(Met::NoRoom),
                     }
                 }
-                Served::NoRoom => met = Some(Met::NoRoom),
-            }
-            if let Some(met) = met.take() {
-                counter.open.swap_remove(place);
-                counter.met.push((index, met));
+            };
+            if let Some(met) = met {
+                counter.window(index).met = Some(met);
+                self.lock_open().retain(|open| *open != index);
+                has_met = true;
             }
         }
-        let is_to_be_heard = !counter.met.is_empty() || (sum > 0 && self.armed.load(Ordering::SeqCst));
+        counter.turn = listeners;
         drop(counter);
-        if is_to_be_heard {
+        if turn.accepted > 0 && self.office.filter.is_some() {
+            turn.at = Tick::now();
+        }
+        let is_roused = turn.accepted > 0 && self.armed.load(Ordering::SeqCst);
+        if is_roused {
+            self.roused.store(true, Ordering::Release);
+        }
+        if has_met || is_roused {
             // Not before: it only tries the lock.
             self.office.core.gate.wake_acceptor();
         }
-        (sum, more)
+        turn
     }
 }
 
 impl Counter {
-    /// The taker may accept from this listener.
-    pub(super) fn open(&mut self, index: usize) {
-        if !self.open.contains(&index) {
-            self.open.push(index);
-        }
-    }
-
-    /// The taker may not accept from this listener any more.
-    pub(super) fn close(&mut self, index: usize) {
-        self.open.retain(|open| *open != index);
-    }
-
     /// What takers met since the last time, and whether they had accepted anybody before.
-    pub(super) fn met(&mut self) -> (Vec<(usize, Met)>, bool) {
-        (std::mem::take(&mut self.met), std::mem::take(&mut self.has_accepted))
+    pub(super) fn met(&mut self) -> Vec<(usize, Met, bool)> {
+        let windows = self.windows.iter_mut().enumerate();
+        let met = windows.filter_map(|(index, window)| {
+            Some((index, window.met.take()?, std::mem::take(&mut window.has_accepted)))
+        });
+        met.collect()
+    }
+
+    /// Whoever is to be woken for those that were let in: outside the lock.
+    pub(super) fn taker(&mut self) -> Option<Waker> {
+        self.taker.take()
+    }
+
+    #[expect(clippy::indexing_slicing, reason = "one for each listener of the server")]
+    fn window(&mut self, index: usize) -> &mut Window {
+        &mut self.windows[index]
     }
 
     /// Accepts from one listener as much as one turn allows, and lets it into a lane.
@@ -307,19 +372,20 @@ impl Counter {
         if vacancies == 0 {
             return Served::NoRoom;
         }
-        // A batch is accepted before it is decided on: until then its sockets are beyond the budget.
-        let beyond = core.settings.sockets.map_or(usize::MAX, |sockets| (sockets / 8).max(1));
+        // A batch is accepted before it is decided on: until then its sockets are beyond the budget, at every desk.
+        let beyond =
+            core.settings.sockets.map_or(usize::MAX, |sockets| (sockets / 8 / core.gate.desks()).max(1));
         let batch = self.config.batch.min(vacancies).min(beyond).min(most);
         let Some(listener) = port.listener() else { return Served::Batch(0, BatchEnd::Empty) };
-        let Some(queue) = self.queues.get_mut(index) else { return Served::Batch(0, BatchEnd::Empty) };
+        let window = self.window(index);
         // The look at one who is taken to come alone tells whether it was so. The depth costs more than that, and less
         // than the `accept` that would find the queue empty.
-        let comes_alone = summons == Summons::Nobody && queue.comes_alone();
+        let comes_alone = summons == Summons::Nobody && window.comes_alone();
         let depth = if comes_alone { None } else { listener.depth().map(|depth| depth as usize) };
         let most = match (depth, summons) {
             // A readiness that others have used up.
             (Some(0), Summons::Nobody) => {
-                queue.sweep(now);
+                window.sweep(now);
                 return Served::Batch(0, BatchEnd::Empty);
             }
             (Some(depth), _) => batch.min(depth.max(1)),
@@ -347,12 +413,10 @@ impl Counter {
             BatchEnd::Full if is_anybody_left == Some(false) => BatchEnd::Empty,
             end => end,
         };
-        if let Some(queue) = self.queues.get_mut(index) {
-            let is_all = matches!(end, BatchEnd::Empty);
-            queue.found(accepted, is_all);
-            if is_all {
-                queue.sweep(now);
-            }
+        let is_all = matches!(end, BatchEnd::Empty);
+        self.window(index).found(accepted, is_all);
+        if is_all {
+            self.window(index).sweep(now);
         }
         if let BatchEnd::Error(error) = &end {
             port.ledger.accept_error(AcceptErrorClass::of(error));
@@ -372,33 +436,35 @@ impl Counter {
         // After the last was accepted, whatever has held this thread up meanwhile.
         let now = Tick::now();
         // Nobody of it came before its queue was swept.
-        let swept = self.queues.get(index).and_then(|queue| queue.swept);
-        let longest = swept.map(|swept| now.since(swept));
+        let longest = self.window(index).swept.map(|swept| now.since(swept));
         let gate = &office.core.gate;
         let port = gate.ports().get(index)?;
-        let ids = office.ids(self.batch.len())..;
-        let mut filter =
-            office.filter.as_ref().map(|filter| filter.lock().unwrap_or_else(PoisonError::into_inner));
-        // Whoever held the filter may have held it for long.
-        let now = if filter.is_some() { Tick::now() } else { now };
-        let mut threshold = Threshold::of(gate, filter.as_deref_mut(), now);
         let looked = match &listener {
             Some(listener) => self.batch.classify_at(listener, longest),
             None => self.batch.classify_within(longest),
         };
         drop(listener);
         let is_anybody_left = looked.is_anybody_left();
-        for (id, one) in ids.zip(looked) {
+        // Before the filter: whom it holds up has not waited in the kernel.
+        for (id, one) in (office.ids(looked.len())..).zip(looked) {
             let Classified { stream, peer, state, kernel_wait, unread, .. } = one;
             if let Some(wait) = kernel_wait {
                 port.ledger.kernel_waited(wait);
             }
             let age = Age::accepted(now, kernel_wait);
-            let parked = Parked { id, port: index, stream, peer, kernel_wait, age };
+            self.looked.push((Parked { id, port: index, stream, peer, kernel_wait, age }, state, unread));
+        }
+        let mut filter =
+            office.filter.as_ref().map(|filter| filter.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut threshold = Threshold::of(gate, filter.as_deref_mut(), now);
+        for (parked, state, unread) in self.looked.drain(..) {
             self.newcomers.extend(threshold.cross(parked, state, unread));
         }
+        drop(filter);
         if !self.newcomers.is_empty() {
-            gate.admit(lane, &mut self.newcomers, summons, now);
+            // The filter may have taken long.
+            let now = if office.filter.is_some() { Tick::now() } else { now };
+            self.taker = gate.admit(lane, &mut self.newcomers, summons, now);
         }
         is_anybody_left
     }
@@ -425,7 +491,7 @@ mod tests {
 
     #[test]
     fn who_came_alone_twice_is_taken_to_come_alone_until_two_come_together() {
-        let mut queue = Lately::default();
+        let mut queue = Window::default();
         let mut after = |connections, is_all| {
             queue.found(connections, is_all);
             queue.comes_alone()

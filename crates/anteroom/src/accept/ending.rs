@@ -277,7 +277,7 @@ impl Acceptor {
         };
         if !std::mem::replace(&mut post.closed, true) {
             if let Some(desk) = &desk {
-                desk.lock().close(index);
+                desk.close(index);
             }
             if let Some(listener) = port.listener() {
                 // Somebody else may share the socket: it would stay in the set, and nobody could take

@@ -13,7 +13,7 @@ use crate::gate::{Newcomer, Opening, Port, Summons};
 use crate::observe::{Accepting, Phase};
 use crate::tick::Tick;
 
-/// So many looks in a row at which nobody else could be given anybody: then their own lane keeps them.
+/// So many looks in a row at which nobody else could be given those of a listener: then their own lane keeps them.
 const IN_VAIN: u32 = 3;
 
 /// Batches for one who is late before others have their turn, or people moved to another at once.
@@ -95,12 +95,9 @@ impl Acceptor {
         self.core.gate.summon(desk);
         let is_alone = self.desks.get(desk).is_none_or(|desk| desk.is_alone());
         let mut helpers = self.helpers(desk, now);
-        let is_in_vain = self.vigil.in_vain(desk, helpers.is_empty()) >= IN_VAIN;
         self.move_over(desk, &mut helpers, now);
         for &index in listeners {
-            if !self.office.is_filter_free() {
-                return;
-            }
+            let is_in_vain = self.is_in_vain(index, &helpers);
             self.stand_in(desk, index, &mut helpers, now);
             for _ in 0..AT_ONCE {
                 let keeps = (is_alone || is_in_vain) && self.is_takers(index);
@@ -109,6 +106,16 @@ impl Acceptor {
                 }
             }
         }
+    }
+
+    /// Whether nobody has been there lately who could be given those of a listener: nobody comes who serves its address.
+    fn is_in_vain(&mut self, index: usize, helpers: &[Helper]) -> bool {
+        let port = self.core.gate.ports().get(index).map(Arc::clone);
+        let may = |helper: &Helper| port.as_ref().is_some_and(|port| self.serves(helper.lane, port));
+        let is_anybody_there = helpers.iter().any(may);
+        let Some(post) = self.posts.get_mut(index) else { return true };
+        post.in_vain = if is_anybody_there { 0 } else { post.in_vain.saturating_add(1) };
+        post.in_vain >= IN_VAIN
     }
 
     /// Those of its kind who come, and how many places they have ready. They take turns.
@@ -166,7 +173,9 @@ impl Acceptor {
             let newcomers = moved.into_iter().filter_map(|parked| threshold.look_again(parked, Stage::Room));
             // In the line where they stood nobody is silent.
             let mut newcomers = newcomers.map(Newcomer::who_spoke).collect();
-            core.gate.admit(helper.lane, &mut newcomers, Summons::Taker, now);
+            if let Some(taker) = core.gate.admit(helper.lane, &mut newcomers, Summons::Taker, now) {
+                taker.wake();
+            }
         }
         core.gate.tell_room();
     }
@@ -181,16 +190,16 @@ impl Acceptor {
     pub(super) fn hear_takers(&mut self) {
         for number in 0..self.desks.len() {
             let Some(desk) = self.desks.get(number).filter(|desk| desk.set().is_some()) else { continue };
-            let Some((met, has_accepted)) = desk.try_lock().map(|mut counter| counter.met()) else {
-                continue;
-            };
-            for (index, met) in met {
+            let Some(met) = desk.try_lock().map(|mut counter| counter.met()) else { continue };
+            for (index, met, has_accepted) in met {
                 if let Some(post) = self.posts.get_mut(index).filter(|_| has_accepted) {
                     post.trouble.is_over();
                 }
                 match met {
                     Met::Error(error) => self.meet(index, error),
                     Met::NoRoom => self.hold_back(index),
+                    // It goes on, or is told in this turn that it does not.
+                    Met::Halt => {}
                 }
                 self.let_taker_on(index);
             }
@@ -205,7 +214,7 @@ impl Acceptor {
         else {
             return;
         };
-        desk.lock().open(index);
+        desk.open(index);
         // Whoever stands in the queue is told of once more.
         let told = desk.set().map_or(Ok(()), |set| set.resume_listener(&listener, index as u64));
         drop(listener);
@@ -236,8 +245,8 @@ impl Acceptor {
         }
         let Some(listener) = port.listener() else { return };
         match (before.is_takers(), now.is_takers()) {
-            (true, false) => desk.lock().close(index),
-            (false, true) => desk.lock().open(index),
+            (true, false) => desk.close(index),
+            (false, true) => desk.open(index),
             _ => {}
         }
         let taker = (desk.set(), before.is_takers(), now.is_takers());

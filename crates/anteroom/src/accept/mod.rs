@@ -19,7 +19,7 @@ mod trouble;
 mod vigil;
 
 pub(crate) use self::acceptor::Acceptor;
-pub(crate) use self::attendant::{Attendant, Attended};
+pub(crate) use self::attendant::Attendant;
 #[cfg(feature = "test-util")]
 pub(crate) use self::desk::Faults;
 pub(crate) use self::desk::{Desk, Office};

@@ -43,8 +43,6 @@ struct Taker {
     conduct: Conduct,
     /// It was given somebody in another's place, and has come for them.
     is_tried: bool,
-    /// At so many looks in a row nobody could be given those who stand before it.
-    in_vain: u32,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -131,14 +129,6 @@ impl Vigil {
         }
     }
 
-    /// Those who stand before a late taker could be given to somebody, or not. Says at how many looks in a row they
-    /// could not.
-    pub(super) fn in_vain(&mut self, desk: usize, is_in_vain: bool) -> u32 {
-        let Some(taker) = self.takers.get_mut(desk) else { return 0 };
-        taker.in_vain = if is_in_vain { taker.in_vain.saturating_add(1) } else { 0 };
-        taker.in_vain
-    }
-
     /// The first newcomer after a rest.
     pub(super) fn rouse(&mut self, now: Tick) {
         if self.is_asleep() {
@@ -158,7 +148,7 @@ impl Vigil {
             if taker.look(*sight) {
                 late.push(desk);
             }
-            if taker.conduct == Conduct::Suspect {
+            if taker.conduct != Conduct::Prompt && sight.somebody_waits {
                 pause = SECOND_LOOK;
             }
         }
@@ -217,7 +207,9 @@ mod tests {
         assert_eq!(vigil.look(&[sight(0, true)], now), nobody);
         assert_eq!(vigil.next(), Some(now + SECOND_LOOK));
         assert_eq!(vigil.look(&[sight(0, true)], now), [0]);
-        assert_eq!(vigil.next(), Some(now + TICK), "nobody was given anybody");
+        assert_eq!(vigil.next(), Some(now + SECOND_LOOK), "they stand there as yet");
+        assert_eq!(vigil.look(&[sight(0, false)], now), nobody);
+        assert_eq!(vigil.next(), Some(now + TICK));
         vigil.give(0, now);
         assert_eq!(vigil.next(), Some(now + SECOND_LOOK));
         let later = now + REST;
@@ -255,6 +247,5 @@ mod tests {
         assert!(vigil.comes(0) && vigil.is_tried(0), "it has taken them");
         vigil.look(&[sight(0, true)], now);
         assert!(!vigil.comes(0) && !vigil.is_tried(0), "it does not take the next");
-        assert_eq!([true, true, false, true].map(|is| vigil.in_vain(0, is)), [1, 2, 0, 1]);
     }
 }

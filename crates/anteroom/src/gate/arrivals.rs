@@ -54,8 +54,16 @@ impl State {
 }
 
 impl Gate {
-    /// Lets a batch of one lane in and wakes whoever takes there. Empties `newcomers`.
-    pub(crate) fn admit(&self, lane: usize, newcomers: &mut Vec<Newcomer>, summons: Summons, now: Tick) {
+    /// Lets a batch of one lane in. Empties `newcomers`. Gives the waker of whoever takes there, if they are to be woken:
+    /// it may run anything.
+    #[must_use = "whoever takes there sleeps on"]
+    pub(crate) fn admit(
+        &self,
+        lane: usize,
+        newcomers: &mut Vec<Newcomer>,
+        summons: Summons,
+        now: Tick,
+    ) -> Option<Waker> {
         let mut refused = Vec::new();
         let waker = {
             let (mut state, lane) = self.lock(lane);
@@ -82,12 +90,10 @@ impl Gate {
                 Summons::Nobody => None,
             }
         };
-        if let Some(waker) = waker {
-            waker.wake();
-        }
         for (parked, cause) in refused {
             self.refuse(parked, cause, now);
         }
+        waker
     }
 
     /// Watches for the first byte of a silent one. Where it cannot be watched it need not speak first.

@@ -38,6 +38,8 @@ enum Traffic {
 #[derive(Debug, Default)]
 pub(super) struct Door {
     taker: Option<(Waker, Asleep)>,
+    /// The taker is awake, whoever woke it: its waker is kept for the next time.
+    is_awake: bool,
     traffic: Traffic,
     /// The service has said that it may be ready; kept until a taker hears it.
     rung: bool,
@@ -52,8 +54,9 @@ pub(super) struct Door {
 
 impl Door {
     /// The taker asks for somebody.
-    pub(super) fn count_ask(&mut self) {
+    pub(super) fn ask(&mut self) {
         self.asks += 1;
+        self.is_awake = true;
     }
 
     pub(super) fn asks(&self) -> u64 {
@@ -61,6 +64,7 @@ impl Door {
     }
 
     pub(super) fn sleep(&mut self, taker: &Waker, on: Asleep) {
+        self.is_awake = false;
         match &mut self.taker {
             Some((known, asleep)) => {
                 known.clone_from(taker);
@@ -72,7 +76,10 @@ impl Door {
 
     /// The waker of the taker, if that is what it sleeps on: it is summoned.
     pub(super) fn wake_from(&mut self, on: Asleep) -> Option<Waker> {
-        let waker = self.taker.take_if(|(_, asleep)| *asleep == on).map(|(waker, _)| waker)?;
+        if !self.sleeps_on(on) {
+            return None;
+        }
+        let (waker, _) = self.taker.take()?;
         self.summoned = self.is_prompt.then(Tick::now);
         Some(waker)
     }
@@ -90,17 +97,17 @@ impl Door {
 
     /// What the taker sleeps on. `None`: it is awake, or there is none.
     pub(super) fn asleep(&self) -> Option<Asleep> {
-        self.taker.as_ref().map(|(_, asleep)| *asleep)
+        self.taker.as_ref().filter(|_| !self.is_awake).map(|(_, asleep)| *asleep)
     }
 
     pub(super) fn sleeps_on(&self, on: Asleep) -> bool {
-        self.taker.as_ref().is_some_and(|(_, asleep)| *asleep == on)
+        self.asleep() == Some(on)
     }
 
     /// Somebody has come for whom there is no place: a taker that slept until somebody came sleeps
     /// from now on until a place is free.
     pub(super) fn wait_for_place(&mut self) {
-        if let Some((_, asleep @ Asleep::Arrival)) = &mut self.taker {
+        if let (false, Some((_, asleep @ Asleep::Arrival))) = (self.is_awake, &mut self.taker) {
             *asleep = Asleep::Place;
         }
     }
@@ -144,5 +151,32 @@ impl Door {
 
     pub(super) fn is_abandoned(&self) -> bool {
         self.traffic == Traffic::Abandoned
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_that_asks_is_awake_whoever_woke_it() {
+        let mut door = Door::default();
+        door.sleep(Waker::noop(), Asleep::Arrival);
+        assert!(door.sleeps_on(Asleep::Arrival));
+        // The runtime's driver has woken it.
+        door.ask();
+        assert_eq!((door.asleep(), door.wake_from(Asleep::Arrival).is_some()), (None, false));
+        door.sleep(Waker::noop(), Asleep::Service);
+        door.wait_for_place();
+        door.ring();
+        assert!(door.answer().is_some() && door.asleep().is_none());
+    }
+
+    #[test]
+    fn one_that_runs_is_told_the_end_all_the_same() {
+        let mut door = Door::default();
+        door.sleep(Waker::noop(), Asleep::Arrival);
+        door.ask();
+        assert!(door.close().is_some() && door.is_closed());
     }
 }

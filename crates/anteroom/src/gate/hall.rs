@@ -40,7 +40,14 @@ impl Hall {
             let (all, lanes) = (lanes, lanes.iter().skip(number).step_by(halls).copied().collect::<Vec<_>>());
             let set_aside = aside(&lanes);
             let rules = part(rules.clone(), halls, set_aside, aside(all));
-            let room = Room::numbered(number, &lanes, rules, Tick::now(), seed.wrapping_add(number as u64));
+            let room = Room::numbered(
+                number,
+                &lanes,
+                all.len(),
+                rules,
+                Tick::now(),
+                seed.wrapping_add(number as u64),
+            );
             let doors = lanes.iter().map(|_| Door::default()).collect();
             let state = Mutex::new(State { room, doors, open: Arena::numbered(number), running: 0 });
             Self { state, set_aside }

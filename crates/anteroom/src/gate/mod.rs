@@ -224,6 +224,11 @@ impl Gate {
         Arc::clone(&self.notes)
     }
 
+    /// Where connections are let in: one for each lane.
+    pub(crate) fn desks(&self) -> usize {
+        self.lanes.max(1)
+    }
+
     pub(crate) fn policy(&self) -> Arc<Policy> {
         Arc::clone(&self.policy.read().unwrap_or_else(PoisonError::into_inner))
     }

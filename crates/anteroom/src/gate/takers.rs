@@ -30,7 +30,7 @@ impl Gate {
         let (mut state, lane) = self.lock(lane);
         let State { room, doors, .. } = &mut *state;
         let Some(door) = doors.get_mut(lane) else { return Poll::Ready(Doorstep::End) };
-        door.count_ask();
+        door.ask();
         let waited = turn_came.and_then(|now| Some(now.nanos_since(door.comes_promptly()?)));
         if let Some(waited) = waited {
             self.delays.summons.fetch_add(1, Ordering::Relaxed);

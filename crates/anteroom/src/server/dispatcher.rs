@@ -12,7 +12,7 @@ use std::task::{Context, Poll, Wake, Waker, ready};
 
 use tower_service::Service;
 
-use crate::accept::{Attendant, Attended, Desk};
+use crate::accept::{Attendant, Desk};
 use crate::connection::{Connection, Handling, Outlet, Spawn, Task, spawn};
 use crate::gate::{CountedBy, Doorstep, Gate, OpenKey};
 use crate::lifecycle::{Core, Failure};
@@ -127,14 +127,11 @@ where
                 stamps.rest();
             }
             let turn_came = stamps.as_ref().map(|stamps| stamps.turn_came);
-            let attended = self.attendant.attend(turn_came, cx);
-            let doorstep = match core.gate.poll_someone(self.lane, turn_came, cx) {
-                Poll::Pending if attended == Attended::Busy => {
-                    self.attendant.is_even();
-                    continue;
-                }
-                doorstep => ready!(doorstep),
-            };
+            let doorstep = ready!(self.attendant.poll_someone(turn_came, cx));
+            if let (Some(stamps), Some(turned)) = (stamps.as_mut(), self.attendant.turned()) {
+                // Nor was what ran in it.
+                stamps.turn_came = turned;
+            }
             if doorstep == Doorstep::End {
                 self.over = true;
                 return Poll::Ready(());
@@ -143,7 +140,9 @@ where
                 stamps.poll_ready();
             }
             let Poll::Ready(ready) = self.poll_service(cx) else {
-                return self.only_let_in(cx);
+                // Who comes meanwhile is let in all the same.
+                self.attendant.only_let_in(cx);
+                return Poll::Pending;
             };
             if let Err(error) = ready {
                 self.over = true;
@@ -155,18 +154,6 @@ where
             let Some(handed) = core.gate.take(self.lane, CountedBy::Task) else { continue };
             let connection = Connection::hand_over(&self.outlet, handed);
             self.call(connection, stamps);
-        }
-        cx.waker().wake_by_ref();
-        Poll::Pending
-    }
-
-    /// The service is not ready. Who comes meanwhile is let in all the same.
-    fn only_let_in(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        for _ in 0..AT_ONCE {
-            self.attendant.is_even();
-            if self.attendant.attend(None, cx) == Attended::Idle {
-                return Poll::Pending;
-            }
         }
         cx.waker().wake_by_ref();
         Poll::Pending

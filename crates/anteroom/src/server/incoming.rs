@@ -15,7 +15,7 @@ use tokio::runtime;
 use super::driver;
 use super::lane::Lane;
 use super::start::{Common, start};
-use crate::accept::{Attendant, Attended, Candidate, Desk, Filter, Verdict};
+use crate::accept::{Attendant, Candidate, Desk, Filter, Verdict};
 use crate::config::Config;
 use crate::connection::{Connection, Hooks, Outlet};
 use crate::gate::{CountedBy, Doorstep};
@@ -130,14 +130,7 @@ impl Incoming {
             }
             // Outside a runtime the thread accepts.
             let _no_driver_yet = self.look_for_driver();
-            let attended = self.attendant.attend(None, cx);
-            let doorstep = match self.core.gate.poll_someone(self.lane, None, cx) {
-                Poll::Pending if attended == Attended::Busy => {
-                    self.attendant.is_even();
-                    continue;
-                }
-                doorstep => ready!(doorstep),
-            };
+            let doorstep = ready!(self.attendant.poll_someone(None, cx));
             if doorstep == Doorstep::End {
                 self.ended = true;
                 progress.made_progress();

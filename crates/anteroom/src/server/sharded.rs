@@ -92,7 +92,7 @@ impl Shard {
         let gone = || StartError::Resources { what: "a shard", source: io::ErrorKind::BrokenPipe.into() };
         ready.recv().map_err(|_| gone())??;
         Ok(Box::new(move |core, desk, outlet| {
-            // Its thread waits for this; if it is gone, dropping the desk's taker tells.
+            // Its thread has said that it is ready, and waits for nothing else.
             let _it_waits = duty.send(Duty { core, desk, outlet });
         }))
     }

@@ -127,7 +127,7 @@ impl<T> Room<T> {
             }
         }
         match rules.when_full {
-            // The acceptor asks for vacancies: it is never more than one too many, and that one is in hand.
+            // Whoever accepts asks for vacancies: no more than one batch of each who does is too many, and those are in hand.
             WhenFull::BackPressure => Ok(None),
             WhenFull::RefuseOldest if free == 0 => head().map(|head| Some((head, cause))).ok_or(cause),
             WhenFull::RefuseOldest if spare.is_none_or(|spare| spare > 0) => Ok(None),

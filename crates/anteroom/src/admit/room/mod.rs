@@ -166,12 +166,19 @@ pub(crate) struct Room<T> {
 impl<T> Room<T> {
     #[cfg(any(test, feature = "simulate"))]
     pub(crate) fn new(lanes: &[LaneRules], rules: Rules, start: Tick, seed: u64) -> Self {
-        Self::numbered(0, lanes, rules, start, seed)
+        Self::numbered(0, lanes, lanes.len(), rules, start, seed)
     }
 
-    /// One of several, of which every token says in which it is.
-    pub(crate) fn numbered(number: usize, lanes: &[LaneRules], rules: Rules, start: Tick, seed: u64) -> Self {
-        let most_sources = MOST_SOURCES / lanes.len().max(1);
+    /// One of several, of which every token says in which it is. So many lanes there are in all of them.
+    pub(crate) fn numbered(
+        number: usize,
+        lanes: &[LaneRules],
+        in_all: usize,
+        rules: Rules,
+        start: Tick,
+        seed: u64,
+    ) -> Self {
+        let most_sources = (MOST_SOURCES / in_all.max(1)).max(1);
         let mut lanes: Vec<_> = lanes.iter().map(|&own| Lane::new(own, most_sources)).collect();
         Lane::set_aside(&mut lanes, rules.descriptors);
         Self {

@@ -177,6 +177,20 @@ fn a_million_sources_leave_the_table_within_its_bound() {
 }
 
 #[test]
+fn one_of_many_rooms_knows_its_part_of_the_sources() {
+    let lanes = [LaneRules::default()];
+    let config = Config { share: Share::default(), max_waiting: 2_000, ..plain() };
+    let mut room = Room::numbered(0, &lanes, 1_000, config.rules(None), start(), 1);
+    let now = start() + MAX_WAIT;
+    for item in 0..1_000 {
+        let from = Some(Ipv4Addr::from_bits(item).into());
+        let age = Age::accepted(now, None);
+        room.arrive(Arrival { lane: 0, age, from, voice: Voice::Spoke, is_moved: false, item }, now);
+    }
+    assert_eq!(room.sources(), crate::admit::share::MOST_SOURCES / 1_000);
+}
+
+#[test]
 fn of_those_who_may_go_in_the_one_who_has_waited_longest_does() {
     let mut hall = Hall::new(&sharing(8, 10, 90));
     for item in 0..9 {
