@@ -10,6 +10,9 @@ use anteroom_load::{
 use clap::{Args as ClapArgs, Parser, Subcommand};
 use std::{ffi::OsStr, num::NonZeroUsize, path::PathBuf, time::Duration};
 
+/// Rounds without which nothing is claimed.
+const WHOLE: u16 = 20;
+
 /// The core of a pinned server.
 const SERVER_CORE: usize = 0;
 
@@ -87,9 +90,9 @@ impl From<ServeOptions> for Serving {
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Bench {
     /// How often each server is measured.
-    #[arg(long, default_value_t = 20)]
+    #[arg(long, default_value_t = WHOLE)]
     pub(crate) rounds: u16,
-    /// Two minutes instead of twenty-five: few and short rounds, no protections, no instructions.
+    /// Two minutes instead of forty: few and short rounds, no protections, no instructions, and no document.
     #[arg(long)]
     pub(crate) quick: bool,
     /// Measure only these servers (comma-separated); the one that the others are compared with is always there.
@@ -99,7 +102,7 @@ pub(crate) struct Bench {
     #[arg(long)]
     pub(crate) no_counts: bool,
     /// Where to write the tables, and the plots beside them; `-` for nowhere. By default docs/benchmarks.md of this
-    /// repository.
+    /// repository, if all of it is measured.
     #[arg(long)]
     output: Option<PathBuf>,
     /// What `cargo bench` passes.
@@ -112,8 +115,8 @@ pub(crate) struct Bench {
 /// What a server is measured under.
 #[derive(Clone, Debug, ClapArgs)]
 pub(crate) struct Load {
-    /// How long each of a round's two measurements of a server takes, in seconds.
-    #[arg(long, default_value_t = 1.2)]
+    /// How long each of a round's measurements of a server takes, in seconds.
+    #[arg(long, default_value_t = 0.8)]
     pub(crate) seconds: f64,
     /// Into how many slices that time is cut; the servers take turns slice by slice.
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..))]
@@ -124,9 +127,9 @@ pub(crate) struct Load {
     /// Connections per second in the open loop.
     #[arg(long, default_value_t = 5_000)]
     pub(crate) rate: u32,
-    /// Instead of a rate: this share of each server's own peak, which is measured first.
-    #[arg(long, conflicts_with = "rate")]
-    pub(crate) load: Option<f64>,
+    /// A second open loop goes at this share of each server's own peak, which is measured first; 0 for none.
+    #[arg(long, default_value_t = 0.7)]
+    pub(crate) load: f64,
     /// Keep the server on the first core, and the load on the second.
     #[arg(long)]
     pub(crate) pin: bool,
@@ -167,6 +170,8 @@ impl Bench {
         match &self.output {
             Some(path) if path.as_os_str() == OsStr::new("-") => None,
             Some(path) => Some(path.clone()),
+            // Part of it is not to stand there for the whole.
+            None if self.quick || self.no_counts || !self.only.is_empty() || self.rounds < WHOLE => None,
             None => Some(PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/benchmarks.md"))),
         }
     }
@@ -243,8 +248,8 @@ mod tests {
     #[test]
     fn several_are_compared_in_one_run() {
         let args =
-            Args::parse_from(["benches", "compare", "anteroom", "--with", "bare,tokio", "--load", "0.7"]);
+            Args::parse_from(["benches", "compare", "anteroom", "--with", "bare,tokio", "--load", "0.5"]);
         let Some(Command::Compare { with, load, .. }) = args.command else { panic!("not compared") };
-        assert_eq!((with.len(), load.load), (2, Some(0.7)));
+        assert_eq!((with.len(), load.load), (2, 0.5));
     }
 }

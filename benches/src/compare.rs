@@ -6,7 +6,7 @@
 use crate::{
     args::Load,
     document::{describe, table},
-    figures::{CLOSED, COMPARED, OPEN},
+    figures::{CLOSED, COMPARED, LOADED, OPEN},
     round, say,
 };
 use anteroom_load::peer::Peer;
@@ -37,7 +37,7 @@ pub(crate) fn run(server: Peer, with: &[Peer], pairs: u16, load: &Load) -> io::R
         |other| format!("{server} / {other}"),
         |other, figure| figures.ratio(server, other, figure),
     ))?;
-    for columns in [CLOSED, OPEN] {
+    for columns in [CLOSED, OPEN, LOADED] {
         say("\n")?;
         say(&table(&peers, columns, |peer| peer.to_string(), |peer, figure| figures.spread(peer, figure)))?;
     }

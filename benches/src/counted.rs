@@ -86,7 +86,7 @@ impl Counted {
 fn syscalls(peer: Peer, switched: &[Protection], load: &Load) -> io::Result<Option<Syscalls>> {
     let mut traces = Vec::new();
     for _ in 0..TIMES {
-        let running = Running::start(Entrant { peer, rate: load.rate }, load, switched)?;
+        let running = Running::start(Entrant::at_rate(peer, load), load, switched)?;
         let Some(syscalls) = count_syscalls(running.pid(), || running.serve(TRACED))? else {
             return Ok(None);
         };

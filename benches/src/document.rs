@@ -5,8 +5,9 @@
 
 use crate::{
     args::{Bench, Load},
+    bounds,
     counted::Counted,
-    figures::{CLOSED, COMPARED, Figure, Figures, OPEN, OTHERS, Shown},
+    figures::{CLOSED, COMPARED, Figure, Figures, LOADED, OPEN, OTHERS, Shown},
     plots,
     protections::{self, Row},
 };
@@ -32,6 +33,10 @@ pub(crate) fn write(contents: &Contents<'_>) -> String {
     let Contents { machine, bench, figures, .. } = contents;
     let mut text = head(machine, bench);
     text += &quietness(&bench.load, figures);
+    text += "\n## What is promised\n\n\
+             Each a ratio taken round by round; it holds if its whole interval lies below the bound, and a latency if its \
+             interval does not lie above 1. What other commands show stands in [scaling](guide/scaling.md).\n\n";
+    text += &bounds::table(figures, contents.protections);
     for protocol in Protocol::ALL {
         if !figures.of_protocol(protocol).is_empty() {
             text += &section(protocol, &bench.load, figures);
@@ -45,18 +50,19 @@ pub(crate) fn write(contents: &Contents<'_>) -> String {
 
 /// What servers are measured under, in a sentence or two.
 pub(crate) fn describe(load: &Load) -> String {
-    let rate = load.load.map_or_else(
-        || format!("{} connections per second", load.rate),
-        |share| {
-            format!("{share} of each server's own peak, which was looked for with many connections at a time")
-        },
-    );
+    let loaded = match load.load {
+        share if share > 0.0 => format!(
+            " A second open loop: {share} of each server's own peak, which was looked for with many connections at a time."
+        ),
+        _ => String::new(),
+    };
     let workers =
         load.workers.map_or_else(String::new, |workers| format!(" Servers have {workers} workers."));
     let pinned = if load.pin { " Server and load have a core each." } else { "" };
     format!(
-        "Closed loop: {} connections at a time. Open loop: {rate}. Each in {} slices of {:.1} s.{workers}{pinned}",
+        "Closed loop: {} connections at a time. Open loop: {} connections per second.{loaded} Each in {} slices of {:.1} s.{workers}{pinned}",
         load.connections,
+        load.rate,
         load.slices,
         load.slice().as_secs_f64(),
     )
@@ -67,11 +73,8 @@ fn head(machine: &Machine, bench: &Bench) -> String {
     let mut options =
         format!("--rounds {} --seconds {} --slices {}", bench.rounds, load.seconds, load.slices);
     // Writing to a string does not fail.
-    let _ = write!(options, " --connections {}", load.connections);
-    let _ = match load.load {
-        Some(share) => write!(options, " --load {share}"),
-        None => write!(options, " --rate {}", load.rate),
-    };
+    let _ = write!(options, " --connections {} --rate {} --load {}", load.connections, load.rate, load.load);
+    let _ = write!(options, " --others-below {} --repeats {}", load.others_below, load.repeats);
     if let Some(workers) = load.workers {
         let _ = write!(options, " --workers {workers}");
     }
@@ -132,7 +135,29 @@ fn section(protocol: Protocol, load: &Load, figures: &Figures) -> String {
     let _ = write!(text, "\nClosed loop, {} connections at a time.\n\n", load.connections);
     text += &table(&peers, CLOSED, named, |peer, figure| figures.spread(peer, figure));
     text += "\nOpen loop.\n\n";
-    text + &table(&peers, OPEN, named, |peer, figure| figures.spread(peer, figure))
+    text += &table(&peers, OPEN, named, |peer, figure| figures.spread(peer, figure));
+    if load.load > 0.0 {
+        let _ = write!(text, "\nOpen loop at {} of each server's own peak.\n\n", load.load);
+        text += &table(&peers, LOADED, named, |peer, figure| figures.spread(peer, figure));
+    }
+    text + &pooled(&peers, figures)
+}
+
+/// Latencies of all rounds together: a tail of one round rests on few connections.
+fn pooled(peers: &[Peer], figures: &Figures) -> String {
+    let mut text = String::from(
+        "\nAll rounds together, µs; no interval, because one disturbed round may make up a tail.\n\n\
+         | server | connections | p99 | p99.9 | loaded: connections | p99 | p99.9 |\n|---|---:|---:|---:|---:|---:|---:|\n",
+    );
+    for peer in peers {
+        let _ = write!(text, "| {peer} |");
+        for latencies in figures.pooled(*peer).into_iter().flatten() {
+            let [p99, p999] = [99.0, 99.9].map(|percent| latencies.percentile(percent).as_micros());
+            let _ = write!(text, " {} | {p99} | {p999} |", latencies.count());
+        }
+        text += "\n";
+    }
+    text
 }
 
 /// A row for each server.
@@ -237,6 +262,14 @@ const NOTES: &str = "
 - **The bare loop** is what the kernel's part and four system calls cost on one core, with a handler that never
   waits. It is a measure and not a server: one slow handler stops it.
 - **Workers**: a server has as many as it gives itself on this machine. With `--pin` all of them share one core.
+  On two cores that clients share, whoever wakes a second worker pays for it: at a fixed rate a plain multi-thread
+  loop takes twice what the same loop takes on a current-thread runtime, and a good part of the ratio to it is that.
+- **The plain loop** runs where `#[tokio::main]` puts it, in `block_on`, outside the workers: each connection crosses
+  threads. `tokio-spawned` is the same loop in a task, which few write; `axum-spawned` likewise. The loop over
+  `anteroom_http::bind` stands in `block_on` as axum's own does.
+- **With all its protections off** (`anteroom-unprotected`) is without all that have a switch: the guard, the bounds
+  of the room and the register of open connections stay.
+- **The pace**: starts are even, not in bursts. A connection that fails is in no latency; failures are told above.
 - **Coordinated omission**: the open loop starts every client at its time, whether or not the ones before have
   been answered, on a schedule that is computed from the beginning and never shifted.
 - **Loopback hides** the network card, its interrupts and its queues. It also moves costs: the kernel handles a
@@ -246,7 +279,8 @@ const NOTES: &str = "
   machine's host is not seen at all. Ratios are taken within a round, because what disturbs a round disturbs all
   servers of it; a ratio whose interval contains 1.00 is not a difference. p99.9 of a round rests on few
   connections and moves by itself. Of twenty intervals of 95 % one may well miss: a table has more than that.
-- **Not covered**: more cores than the machine has, long connections, TLS, other kernels.
+- **Not covered**: more cores than the machine has, long connections, TLS, other kernels; rama, whose current release
+  needs a newer Rust than this was built with, and Go.
 ";
 
 #[cfg(test)]
@@ -256,10 +290,10 @@ mod tests {
 
     #[test]
     fn a_table_has_one_row_per_server_and_as_many_cells_as_columns() {
-        let mut figures = Figures::new(&[base(), other()]);
+        let mut figures = Figures::new(&[base(), other()]).unwrap();
         for cost in [20.0, 22.0, 21.0] {
-            figures.add(base(), measured(cost, 100));
-            figures.add(other(), measured(cost / 2.0, 90));
+            figures.add(base(), measured(cost, 100)).unwrap();
+            figures.add(other(), measured(cost / 2.0, 90)).unwrap();
         }
         let peers = [base(), other()];
         let named = |peer: Peer| peer.to_string();

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod args;
+mod bounds;
 mod compare;
 mod counted;
 mod document;

@@ -97,10 +97,10 @@ mod tests {
 
     #[test]
     fn everybody_who_was_measured_is_in_the_plot() {
-        let mut figures = Figures::new(&[base(), other()]);
+        let mut figures = Figures::new(&[base(), other()]).unwrap();
         for round in 0..6 {
-            figures.add(base(), measured(20.0 + f64::from(round), 100));
-            figures.add(other(), measured(30.0 + f64::from(round), 300));
+            figures.add(base(), measured(20.0 + f64::from(round), 100)).unwrap();
+            figures.add(other(), measured(30.0 + f64::from(round), 300)).unwrap();
         }
         let plot = cpu_time(&figures, Protocol::Raw);
         let [ours, theirs] = &plot.rows[..] else { panic!("{:?}", plot.rows) };

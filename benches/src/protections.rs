@@ -11,7 +11,16 @@ use std::{fmt::Write, io};
 #[derive(Debug)]
 pub(crate) struct Row {
     title: String,
-    counted: Counted,
+    pub(crate) counted: Counted,
+}
+
+/// The title of the row without any.
+const OFF: &str = "everything off";
+
+impl Row {
+    pub(crate) fn is_everything_off(&self) -> bool {
+        self.title == OFF
+    }
 }
 
 /// The default, twice to tell the noise; everything off, everything on, and each protection switched alone.
@@ -21,7 +30,7 @@ pub(crate) fn count(load: &Load) -> io::Result<Vec<Row>> {
     let mut settings = vec![
         ("the default".to_owned(), Vec::new()),
         ("the default once more: what differs by itself".to_owned(), Vec::new()),
-        ("everything off".to_owned(), on.clone()),
+        (OFF.to_owned(), on.clone()),
         ("everything on".to_owned(), off.clone()),
     ];
     settings.extend(on.iter().map(|one| (format!("without {one}: {}", one.description()), vec![*one])));

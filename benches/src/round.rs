@@ -19,12 +19,12 @@ use std::{fmt, io, time::Duration};
 
 /// So many rounds, told as they end.
 pub(crate) fn measure_all(peers: &[Peer], rounds: u16, load: &Load) -> io::Result<Figures> {
-    let mut figures = Figures::new(peers);
-    let entrants = peers.iter().map(|peer| Entrant::new(*peer, load)).collect::<io::Result<Vec<_>>>()?;
+    let mut figures = Figures::new(peers)?;
+    let entrants = Entrant::all(peers, load)?;
     for round in 0..rounds {
         for (peer, measured) in measure(&in_turn(&entrants, round.into()), load)? {
             say(&format!("round {} of {rounds}: {peer:18}  {measured}\n", round + 1))?;
-            figures.add(peer, measured);
+            figures.add(peer, measured)?;
         }
     }
     Ok(figures)
@@ -67,8 +67,10 @@ pub(crate) struct Slice {
     pub(crate) closed: ClosedRun,
     pub(crate) closed_server: Usage,
     pub(crate) closed_client: Usage,
-    pub(crate) open: OpenRun,
-    pub(crate) open_server: Usage,
+    /// At the rate that is the same for all.
+    pub(crate) open: (OpenRun, Usage),
+    /// At a share of its own peak.
+    pub(crate) loaded: Option<(OpenRun, Usage)>,
     /// Core time that went to neither server nor client, of `wall`.
     pub(crate) others: Duration,
     pub(crate) wall: Duration,
@@ -83,28 +85,72 @@ impl Slice {
 
 #[derive(Debug)]
 struct Sums {
-    answered: [u64; 2],
+    answered: u64,
     failed: u64,
-    elapsed: [Duration; 2],
-    server: [Usage; 2],
+    elapsed: Duration,
+    server: Usage,
     client: Usage,
-    latencies: Latencies,
-    lag: Latencies,
+    open: OpenSums,
+    loaded: OpenSums,
     others: Duration,
     wall: Duration,
     repeats: u32,
 }
 
+/// Of one open loop.
+#[derive(Debug)]
+struct OpenSums {
+    answered: u64,
+    failed: u64,
+    elapsed: Duration,
+    server: Usage,
+    latencies: Latencies,
+    lag: Latencies,
+}
+
+impl OpenSums {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            answered: 0,
+            failed: 0,
+            elapsed: Duration::ZERO,
+            server: Usage::default(),
+            latencies: Latencies::new()?,
+            lag: Latencies::new()?,
+        })
+    }
+
+    fn add(&mut self, (run, server): &(OpenRun, Usage)) -> io::Result<()> {
+        self.answered += run.answered;
+        self.failed += run.failed;
+        self.elapsed += run.elapsed;
+        self.server += *server;
+        self.latencies.absorb(&run.latencies)?;
+        self.lag.absorb(&run.lag)
+    }
+
+    /// `None` where nobody came.
+    fn measured(self) -> Option<Open> {
+        (self.answered > 0).then(|| Open {
+            per_second: self.answered as f64 / self.elapsed.as_secs_f64(),
+            server_micros: self.server.cpu_micros_per(self.answered),
+            switches: self.server.switches_per(self.answered),
+            lag_p99: self.lag.percentile(99.0),
+            latencies: self.latencies,
+        })
+    }
+}
+
 impl Sums {
     fn new() -> io::Result<Self> {
         Ok(Self {
-            answered: [0; 2],
+            answered: 0,
             failed: 0,
-            elapsed: [Duration::ZERO; 2],
-            server: [Usage::default(); 2],
+            elapsed: Duration::ZERO,
+            server: Usage::default(),
             client: Usage::default(),
-            latencies: Latencies::new()?,
-            lag: Latencies::new()?,
+            open: OpenSums::new()?,
+            loaded: OpenSums::new()?,
             others: Duration::ZERO,
             wall: Duration::ZERO,
             repeats: 0,
@@ -112,45 +158,31 @@ impl Sums {
     }
 
     fn add(&mut self, slice: &Slice) -> io::Result<()> {
-        let [closed_answered, open_answered] = &mut self.answered;
-        *closed_answered += slice.closed.answered;
-        *open_answered += slice.open.answered;
-        self.failed += slice.closed.failed + slice.open.failed;
-        let [closed_elapsed, open_elapsed] = &mut self.elapsed;
-        *closed_elapsed += slice.closed.elapsed;
-        *open_elapsed += slice.open.elapsed;
-        let [closed_server, open_server] = &mut self.server;
-        *closed_server += slice.closed_server;
-        *open_server += slice.open_server;
+        self.answered += slice.closed.answered;
+        self.failed += slice.closed.failed;
+        self.elapsed += slice.closed.elapsed;
+        self.server += slice.closed_server;
         self.client += slice.closed_client;
-        self.latencies.absorb(&slice.open.latencies)?;
-        self.lag.absorb(&slice.open.lag)?;
+        self.open.add(&slice.open)?;
+        if let Some(loaded) = &slice.loaded {
+            self.loaded.add(loaded)?;
+        }
         self.others += slice.others;
         self.wall += slice.wall;
         Ok(())
     }
 
-    fn measured(&self) -> Measured {
-        let [closed_answered, open_answered] = self.answered;
-        let [closed_elapsed, open_elapsed] = self.elapsed;
-        let [closed_server, open_server] = self.server;
+    fn measured(self) -> Measured {
         Measured {
             closed: Closed {
-                per_second: closed_answered as f64 / closed_elapsed.as_secs_f64(),
-                server_micros: closed_server.cpu_micros_per(closed_answered),
-                client_micros: self.client.cpu_micros_per(closed_answered),
-                switches: closed_server.switches_per(closed_answered),
+                per_second: self.answered as f64 / self.elapsed.as_secs_f64(),
+                server_micros: self.server.cpu_micros_per(self.answered),
+                client_micros: self.client.cpu_micros_per(self.answered),
+                switches: self.server.switches_per(self.answered),
             },
-            open: Open {
-                per_second: open_answered as f64 / open_elapsed.as_secs_f64(),
-                server_micros: open_server.cpu_micros_per(open_answered),
-                switches: open_server.switches_per(open_answered),
-                p50: self.latencies.percentile(50.0),
-                p99: self.latencies.percentile(99.0),
-                p999: self.latencies.percentile(99.9),
-                lag_p99: self.lag.percentile(99.0),
-            },
-            failed: self.failed,
+            failed: self.failed + self.open.failed + self.loaded.failed,
+            open: self.open.measured(),
+            loaded: self.loaded.measured(),
             others: share(self.others, self.wall),
             repeats: self.repeats,
         }
@@ -162,10 +194,11 @@ fn share(part: Duration, whole: Duration) -> f64 {
 }
 
 /// What one round says of one server.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(crate) struct Measured {
     pub(crate) closed: Closed,
-    pub(crate) open: Open,
+    pub(crate) open: Option<Open>,
+    pub(crate) loaded: Option<Open>,
     /// Connections without an answer.
     pub(crate) failed: u64,
     /// Cores that were busy with neither the server nor the client, on average.
@@ -183,32 +216,41 @@ pub(crate) struct Closed {
     pub(crate) switches: f64,
 }
 
-/// At the fixed rate.
-#[derive(Clone, Copy, Debug)]
+/// At a fixed rate.
+#[derive(Debug)]
 pub(crate) struct Open {
     pub(crate) per_second: f64,
     pub(crate) server_micros: f64,
     pub(crate) switches: f64,
-    pub(crate) p50: Duration,
-    pub(crate) p99: Duration,
-    pub(crate) p999: Duration,
+    pub(crate) latencies: Latencies,
     pub(crate) lag_p99: Duration,
+}
+
+impl Open {
+    /// The latency under which `percent` lie, in µs.
+    pub(crate) fn micros(&self, percent: f64) -> f64 {
+        self.latencies.percentile(percent).as_secs_f64() * 1e6
+    }
+}
+
+impl fmt::Display for Open {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [p50, p99, p999] = [50.0, 99.0, 99.9].map(|percent| self.micros(percent));
+        write!(
+            f,
+            "{:>6.0}/s {:>5.1} µs CPU, p50 {p50:>4.0} p99 {p99:>5.0} p99.9 {p999:>5.0} µs",
+            self.per_second, self.server_micros
+        )
+    }
 }
 
 impl fmt::Display for Measured {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "closed {:>6.0}/s, {:>5.1} µs CPU · open {:>5.1} µs CPU, p50 {:>4} p99 {:>5} p99.9 {:>5} µs · others on {:.2} cores, {} repeated",
-            self.closed.per_second,
-            self.closed.server_micros,
-            self.open.server_micros,
-            self.open.p50.as_micros(),
-            self.open.p99.as_micros(),
-            self.open.p999.as_micros(),
-            self.others,
-            self.repeats,
-        )?;
+        write!(f, "closed {:>6.0}/s {:>5.1} µs CPU", self.closed.per_second, self.closed.server_micros)?;
+        for open in self.open.iter().chain(&self.loaded) {
+            write!(f, " · {open}")?;
+        }
+        write!(f, " · others on {:.2} cores, {} repeated", self.others, self.repeats)?;
         if self.failed > 0 { write!(f, ", {} failed", self.failed) } else { Ok(()) }
     }
 }

@@ -27,6 +27,20 @@ pub(super) fn axum_plain(runtime: &Runtime) -> io::Result<()> {
     })
 }
 
+/// The same in a task: it runs on a worker, and so does what it spawns.
+pub(super) fn axum_spawned(runtime: &Runtime) -> io::Result<()> {
+    runtime.block_on(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let parent_gone = answer_parent(listener.local_addr()?, |_| String::new())?;
+        #[expect(clippy::disallowed_methods, reason = "this is the loop that Anteroom replaces")]
+        let serving = tokio::spawn(axum::serve(listener, router()).into_future());
+        tokio::select! {
+            ended = serving => ended?,
+            _ = parent_gone => Ok(()),
+        }
+    })
+}
+
 /// One line differs.
 pub(super) fn anteroom_axum(runtime: &Runtime) -> io::Result<()> {
     runtime.block_on(async {

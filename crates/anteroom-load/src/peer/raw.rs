@@ -36,6 +36,20 @@ pub(super) fn tokio_loop(runtime: &Runtime) -> io::Result<()> {
     })
 }
 
+/// The same loop in a task: it runs on a worker, and so does what it spawns.
+pub(super) fn tokio_loop_spawned(runtime: &Runtime) -> io::Result<()> {
+    runtime.block_on(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let parent_gone = answer_parent(listener.local_addr()?, |_| String::new())?;
+        #[expect(clippy::disallowed_methods, reason = "this is the loop that Anteroom replaces")]
+        let accepting = tokio::spawn(accept_for_ever(listener));
+        tokio::select! {
+            ended = accepting => ended?,
+            _ = parent_gone => Ok(()),
+        }
+    })
+}
+
 /// The same loop for each shard, on a thread of its own; the kernel spreads the connections over the listeners.
 pub(super) fn tokio_reuseport(serving: &Serving) -> io::Result<()> {
     let (ended, mut first_end) = mpsc::channel(1);
@@ -100,8 +114,8 @@ pub(super) fn anteroom_server(runtime: &Runtime, config: Config) -> io::Result<(
 }
 
 /// The same, each shard on a thread of its own.
-pub(super) fn anteroom_sharded(serving: &Serving) -> io::Result<()> {
-    let shards = NonZeroUsize::new(serving.shards()).unwrap_or(NonZeroUsize::MIN);
+pub(super) fn anteroom_sharded(serving: &Serving, shards: usize) -> io::Result<()> {
+    let shards = NonZeroUsize::new(shards).unwrap_or(NonZeroUsize::MIN);
     let shards = Listener::builder().bind_group("127.0.0.1:0", shards)?;
     let address = shards.first().map(Listener::local_addr).map(tcp).transpose()?;
     let address = address.ok_or_else(|| io::Error::other("no shard"))?;

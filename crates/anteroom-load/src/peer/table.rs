@@ -40,7 +40,7 @@ pub(super) static ANTEROOM_SHARDED: Row = Row {
     name: "anteroom-sharded",
     protocol: Protocol::Raw,
     description: "`anteroom::Server`, all defaults, a shard for each core",
-    serve: raw::anteroom_sharded,
+    serve: |serving| raw::anteroom_sharded(serving, serving.shards()),
 };
 
 pub(super) static BARE_HTTP: Row = Row {
@@ -64,9 +64,15 @@ pub(super) static ANTEROOM_HTTP: Row = Row {
     serve: |serving| http::anteroom_http(&serving.multi_thread()?, serving.config(anteroom_http::config())),
 };
 
-pub(super) static ALL: [&Row; 16] = [
+pub(super) static ALL: [&Row; 19] = [
     &BARE,
     &TOKIO,
+    &Row {
+        name: "tokio-spawned",
+        protocol: Protocol::Raw,
+        description: "the same loop in a spawned task",
+        serve: |serving| raw::tokio_loop_spawned(&serving.multi_thread()?),
+    },
     &Row {
         name: "tokio-current",
         protocol: Protocol::Raw,
@@ -87,6 +93,12 @@ pub(super) static ALL: [&Row; 16] = [
     },
     &ANTEROOM,
     &ANTEROOM_SHARDED,
+    &Row {
+        name: "anteroom-shard",
+        protocol: Protocol::Raw,
+        description: "`anteroom::Server`, all defaults, one shard",
+        serve: |serving| raw::anteroom_sharded(serving, 1),
+    },
     &Row {
         name: "anteroom-thread",
         protocol: Protocol::Raw,
@@ -139,6 +151,12 @@ pub(super) static ALL: [&Row; 16] = [
         protocol: Protocol::Http,
         description: "`axum::serve` on a plain `tokio::net::TcpListener`",
         serve: |serving| http::axum_plain(&serving.multi_thread()?),
+    },
+    &Row {
+        name: "axum-spawned",
+        protocol: Protocol::Http,
+        description: "the same in a spawned task",
+        serve: |serving| http::axum_spawned(&serving.multi_thread()?),
     },
     &ANTEROOM_AXUM,
     &ANTEROOM_HTTP,
