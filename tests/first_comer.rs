@@ -7,13 +7,14 @@
 )]
 
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anteroom::Config;
 use anteroom_testkit::BOUND;
 use anteroom_tests::clients::{ask, connect, read_to_end, reset, send};
 use anteroom_tests::lines::answer;
 use anteroom_tests::local::LocalServer;
+use anteroom_tests::machine::Lateness;
 use socket2::Socket;
 
 /// Who is faster is a matter of chance.
@@ -40,7 +41,10 @@ fn is_refused_when_their_time_is_over() {
         thread::sleep(QUIET);
         let client = connect(server.address());
         send(&client, "ask");
+        let (since, lateness) = (Instant::now(), Lateness::measure());
         server.becomes("nobody waits any more", |now| now.report.refused.total() == round);
+        let (took, late) = (since.elapsed(), lateness.worst());
+        assert!(took <= Duration::from_secs(1) + late, "{took:?} for 100 ms; the machine {late:?} late");
         // Reset, or closed: what it sent was not read.
         let _how = read_to_end(&client);
     }

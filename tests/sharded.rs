@@ -8,7 +8,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::num::NonZeroUsize;
 use std::rc::Rc;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -44,6 +44,13 @@ fn drained(handle: &Handle) -> Report {
     outside.block_on(handle.drain(BOUND)).expect("nothing failed")
 }
 
+/// One at a time: the threads of this process are counted.
+static ALONE: Mutex<()> = Mutex::new(());
+
+fn alone() -> MutexGuard<'static, ()> {
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 fn threads() -> usize {
     std::fs::read_dir("/proc/self/task").expect("Linux").count()
 }
@@ -51,6 +58,7 @@ fn threads() -> usize {
 /// What is not `Send` stays on the thread on which it was made, and so does every connection.
 #[test]
 fn a_service_is_made_and_runs_on_its_shards_thread_without_a_runtime_around_it() {
+    let _alone = alone();
     let (listeners, address) = group();
     let made = Arc::new(Mutex::new(Vec::new()));
     let server = Server::builder()
@@ -94,6 +102,7 @@ fn a_service_is_made_and_runs_on_its_shards_thread_without_a_runtime_around_it()
 
 #[test]
 fn one_that_cannot_be_made_fails_the_start_and_leaves_nothing() {
+    let _alone = alone();
     let (listeners, address) = group();
     let before = threads();
     let started = Server::builder()
@@ -111,6 +120,7 @@ fn one_that_cannot_be_made_fails_the_start_and_leaves_nothing() {
 
 #[test]
 fn no_shards_are_nothing_to_serve() {
+    let _alone = alone();
     let service = |_| service_fn(|_: Connection| async { Ok::<_, std::io::Error>(()) });
     let error = Server::builder().serve_sharded(Vec::<Listener>::new(), service).start().expect_err("none");
     assert!(matches!(error, StartError::NothingToServe), "{error:?}");
@@ -126,6 +136,7 @@ fn no_shards_are_nothing_to_serve() {
 /// What a lane has set aside is its own, whoever shares the rest.
 #[test]
 fn a_lane_beside_shards_has_what_it_set_aside() {
+    let _alone = alone();
     let (listeners, _) = group();
     let admin = Listener::bind("127.0.0.1:0").expect("a free port");
     let address = admin.local_addr().tcp().expect("it is TCP");
@@ -151,6 +162,7 @@ fn a_lane_beside_shards_has_what_it_set_aside() {
 /// An admin service beside the shards, on the application's runtime.
 #[test]
 fn shards_and_a_lane_of_the_runtime_share_a_server_but_no_limit() {
+    let _alone = alone();
     let (listeners, address) = group();
     let admin = Listener::bind("127.0.0.1:0").expect("a free port");
     let admin_address = admin.local_addr().tcp().expect("it is TCP");
@@ -194,6 +206,7 @@ fn shards_and_a_lane_of_the_runtime_share_a_server_but_no_limit() {
 
 #[test]
 fn a_drain_cuts_what_does_not_end_on_any_shard() {
+    let _alone = alone();
     let (listeners, address) = group();
     let server = Server::builder()
         .serve_sharded(listeners, |_| {
