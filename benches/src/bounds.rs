@@ -40,6 +40,8 @@ const BOUNDS: &[Bound] = &[
     closed("anteroom-thread", "tokio", 0.95),
     closed("anteroom-axum", "axum", 0.95),
     open("anteroom-axum", "axum", 0.95),
+    closed("anteroom-axum-spawned", "axum-spawned", 0.95),
+    open("anteroom-axum-spawned", "axum-spawned", 0.95),
 ];
 
 /// Latencies that are to be no worse than the best other server's, within noise.

@@ -53,6 +53,20 @@ pub(super) fn anteroom_axum(runtime: &Runtime) -> io::Result<()> {
     })
 }
 
+/// One line differs from the one in a task.
+pub(super) fn anteroom_axum_spawned(runtime: &Runtime) -> io::Result<()> {
+    runtime.block_on(async {
+        let listener = anteroom_http::bind("127.0.0.1:0")?;
+        let parent_gone = answer_parent(tcp(listener.local_addr())?, |_| String::new())?;
+        #[expect(clippy::disallowed_methods, reason = "the same as the one that it is compared with")]
+        let serving = tokio::spawn(axum::serve(listener, router()).into_future());
+        tokio::select! {
+            ended = serving => ended?,
+            _ = parent_gone => Ok(()),
+        }
+    })
+}
+
 /// With everything that the adapter has, at its defaults.
 pub(super) fn anteroom_http(runtime: &Runtime, config: Config) -> io::Result<()> {
     runtime.block_on(async {

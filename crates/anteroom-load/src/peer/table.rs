@@ -64,7 +64,7 @@ pub(super) static ANTEROOM_HTTP: Row = Row {
     serve: |serving| http::anteroom_http(&serving.multi_thread()?, serving.config(anteroom_http::config())),
 };
 
-pub(super) static ALL: [&Row; 19] = [
+pub(super) static ALL: [&Row; 20] = [
     &BARE,
     &TOKIO,
     &Row {
@@ -159,5 +159,11 @@ pub(super) static ALL: [&Row; 19] = [
         serve: |serving| http::axum_spawned(&serving.multi_thread()?),
     },
     &ANTEROOM_AXUM,
+    &Row {
+        name: "anteroom-axum-spawned",
+        protocol: Protocol::Http,
+        description: "the drop-in in a spawned task",
+        serve: |serving| http::anteroom_axum_spawned(&serving.multi_thread()?),
+    },
     &ANTEROOM_HTTP,
 ];
