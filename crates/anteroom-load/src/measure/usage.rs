@@ -35,7 +35,7 @@ impl Usage {
     pub fn of(pid: u32) -> io::Result<Self> {
         let process = Path::new("/proc").join(pid.to_string());
         let mut usage = Self::default();
-        let mut schedstat = Some(0);
+        let mut schedstat = None;
         for thread in fs::read_dir(process.join("task"))? {
             let thread = thread?.path();
             // A thread may end between the listing and the reading.
@@ -43,7 +43,8 @@ impl Usage {
             usage.voluntary += status_field(&status, "voluntary_ctxt_switches:");
             usage.involuntary += status_field(&status, "nonvoluntary_ctxt_switches:");
             let on_cpu = fs::read_to_string(thread.join("schedstat")).ok().and_then(|line| on_cpu(&line));
-            schedstat = schedstat.zip(on_cpu).map(|(sum, nanos)| sum + nanos);
+            // One that has ended in between takes its time with it; where no kernel counts, nobody's is there.
+            schedstat = schedstat.into_iter().chain(on_cpu).reduce(|sum: u64, nanos| sum + nanos);
         }
         usage.cpu = match schedstat {
             Some(nanos) => Duration::from_nanos(nanos),

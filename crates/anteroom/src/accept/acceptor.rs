@@ -174,7 +174,7 @@ impl Acceptor {
             }
         }
         // By a taker that was faster than the listener's own event.
-        if self.vigil.is_asleep() && self.desks.iter().any(|desk| desk.was_roused()) {
+        if self.desks.iter().filter(|desk| desk.was_roused()).count() > 0 {
             self.vigil.rouse(now);
         }
         gate.count_turn();

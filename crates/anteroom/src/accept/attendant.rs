@@ -55,15 +55,26 @@ impl Attendant {
         self.desk.attend(self.driver.is_some());
     }
 
-    /// Whether nobody is left of the last turn: the next look may be a turn, and accept.
-    pub(crate) fn is_due(&self) -> bool {
-        self.ahead == 0
-    }
-
     /// Lets in who has come, and says whether somebody can be taken: see [`Gate::poll_someone`](crate::gate::Gate).
-    pub(crate) fn poll_someone(&mut self, turn_came: Option<Tick>, cx: &mut Context<'_>) -> Poll<Doorstep> {
+    ///
+    /// Before each turn `its_turn` is asked when that begins, which may be some time ago. `None`: the clock is asked, and
+    /// nothing is learned of how late the runtime is.
+    pub(crate) fn poll_someone(
+        &mut self,
+        mut its_turn: impl FnMut() -> Option<Tick>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Doorstep> {
         for _ in 0..IN_VAIN {
-            let attended = self.attend(turn_came, cx);
+            let (attended, turn_came) = match self.ahead.checked_sub(1) {
+                Some(ahead) => {
+                    self.ahead = ahead;
+                    (Attended::Busy, None)
+                }
+                None => {
+                    let turn_came = its_turn();
+                    (self.attend(turn_came, cx), turn_came)
+                }
+            };
             match self.desk.poll_someone(turn_came, cx) {
                 // Nobody is there any more from the last turn.
                 Poll::Pending if attended == Attended::Busy => self.ahead = 0,
@@ -76,7 +87,6 @@ impl Attendant {
 
     /// Lets in who has come, though nobody is to be taken.
     pub(crate) fn only_let_in(&mut self, cx: &mut Context<'_>) {
-        self.ahead = 0;
         if self.attend(None, cx) == Attended::Busy {
             self.ahead = 0;
             cx.waker().wake_by_ref();
@@ -88,18 +98,15 @@ impl Attendant {
         self.turned.take()
     }
 
-    /// As many as one turn allows, unless somebody is there from the last turn. `now` may be some time ago.
+    /// As many as one turn allows.
     fn attend(&mut self, now: Option<Tick>, cx: &mut Context<'_>) -> Attended {
-        if self.ahead > 0 {
-            self.ahead -= 1;
-            return Attended::Busy;
-        }
         let Some(driver) = &self.driver else { return Attended::Idle };
         match driver.poll_read_ready(cx) {
             Poll::Pending => Attended::Idle,
             Poll::Ready(Ok(mut ready)) => {
                 let Turn { accepted, more, at } = self.desk.take_turn(now.unwrap_or_else(Tick::now));
-                self.ahead = accepted;
+                // The first of them is asked for now.
+                self.ahead = accepted.saturating_sub(1);
                 self.turned = Some(at);
                 if !more {
                     // Registered edge-triggered: whatever comes from here on is told anew.

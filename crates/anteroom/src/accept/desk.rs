@@ -16,6 +16,7 @@ use anteroom_listener::{
 use super::filter::Filter;
 use super::threshold::Threshold;
 use super::vigil::Sight;
+use super::window::Window;
 use crate::admit::{Age, WhenFull};
 use crate::config::Config;
 use crate::gate::{Doorstep, Line, Newcomer, Parked, Summons};
@@ -120,37 +121,6 @@ pub(super) struct Counter {
     windows: Vec<Window>,
     /// The listeners of this turn.
     turn: Vec<usize>,
-}
-
-/// So many turns in a row that found one connection, and the next is taken to find one as well.
-const ALONE: u8 = 2;
-
-/// One listener, as it was seen from the desk in the last turns.
-#[derive(Debug, Default)]
-struct Window {
-    /// Since when everybody has come who may stand in its queue.
-    swept: Option<Tick>,
-    /// Turns in a row that found no more than one.
-    alone: u8,
-    /// A taker has accepted somebody since it last met something.
-    has_accepted: bool,
-    met: Option<Met>,
-}
-
-impl Window {
-    /// Its queue was seen empty, or emptied of who stood in it at that time.
-    fn sweep(&mut self, at: Tick) {
-        self.swept = Some(at);
-    }
-
-    /// So many were found in a turn, and perhaps more.
-    fn found(&mut self, connections: usize, is_all: bool) {
-        self.alone = if is_all && connections <= 1 { self.alone.saturating_add(1) } else { 0 };
-    }
-
-    fn comes_alone(&self) -> bool {
-        self.alone >= ALONE
-    }
 }
 
 impl Desk {
@@ -482,22 +452,5 @@ pub(super) fn vacancies(core: &Core, config: &Config, lane: usize) -> usize {
 impl std::fmt::Debug for Desk {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Desk").field("lane", &self.lane).finish_non_exhaustive()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn who_came_alone_twice_is_taken_to_come_alone_until_two_come_together() {
-        let mut queue = Window::default();
-        let mut after = |connections, is_all| {
-            queue.found(connections, is_all);
-            queue.comes_alone()
-        };
-        assert_eq!([after(1, true), after(1, true), after(0, true)], [false, true, true]);
-        assert_eq!([after(1, false), after(1, true), after(1, true)], [false, false, true], "one was left");
-        assert_eq!([after(2, true), after(1, true), after(1, true)], [false, false, true]);
     }
 }

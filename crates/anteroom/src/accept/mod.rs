@@ -17,6 +17,7 @@ mod rota;
 mod threshold;
 mod trouble;
 mod vigil;
+mod window;
 
 pub(crate) use self::acceptor::Acceptor;
 pub(crate) use self::attendant::Attendant;

@@ -80,13 +80,14 @@ impl<'a> Stamps<'a> {
         Self { board, lane, turn_came: Tick::now(), inside: None }
     }
 
-    /// What went before has come back, and something else begins.
-    fn rest(&mut self) {
+    /// What went before has come back, and something else begins. When.
+    fn rest(&mut self) -> Tick {
         if let Some(inside) = self.inside.take() {
             let (took, now) = inside.leave();
             self.board.count_if_slow(self.lane, took);
             self.turn_came = now;
         }
+        self.turn_came
     }
 
     /// What went before has come back. Asks the clock, once for each connection.
@@ -122,12 +123,9 @@ where
     fn serve(&mut self, stamps: &mut Option<Stamps<'_>>, cx: &mut Context<'_>) -> Poll<()> {
         let core = Arc::clone(&self.core);
         for _ in 0..AT_ONCE {
-            if let (true, Some(stamps)) = (self.attendant.is_due(), stamps.as_mut()) {
-                // What comes now is no call of the service.
-                stamps.rest();
-            }
-            let turn_came = stamps.as_ref().map(|stamps| stamps.turn_came);
-            let doorstep = ready!(self.attendant.poll_someone(turn_came, cx));
+            // What comes then is no call of the service.
+            let its_turn = || stamps.as_mut().map(Stamps::rest);
+            let doorstep = ready!(self.attendant.poll_someone(its_turn, cx));
             if let (Some(stamps), Some(turned)) = (stamps.as_mut(), self.attendant.turned()) {
                 // Nor was what ran in it.
                 stamps.turn_came = turned;
