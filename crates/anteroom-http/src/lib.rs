@@ -19,6 +19,10 @@
 //! # }
 //! ```
 //!
+//! An accept loop that is not the server's own costs least in a task: `main` under `#[tokio::main]` runs outside the
+//! workers, and each connection that it spawns from there wakes another thread. With or without Anteroom,
+//! `tokio::spawn(axum::serve(listener, app).into_future())` spares what that costs; the benchmarks have both.
+//!
 //! With all that [`Http`] adds, and a report at the end:
 //! ```
 //! use std::time::Duration;
