@@ -334,3 +334,31 @@ fn what_the_filter_took_is_not_charged_to_the_service() {
     drop(server);
     runtime.block_on(handle.drain(LONG)).expect("nothing failed");
 }
+
+/// Somebody was let in for whom there was no place, and went in much later.
+#[test]
+fn the_time_until_a_place_was_free_is_not_charged_to_the_service() {
+    let mut config = config();
+    config.max_connections = Some(1);
+    if let Some(watch) = &mut config.stall_watch {
+        watch.slow_poll = Duration::from_millis(500);
+    }
+    let (listener, address) = listen();
+    let runtime = workers(2);
+    let _inside = runtime.enter();
+    let server =
+        Server::builder().config(config).serve(listener, service_fn(echo)).start().expect("it starts");
+    let handle = server.handle();
+    let first = connect(&address);
+    assert_eq!(ask(&first, "?").expect("it is served"), "?");
+    let second = connect(&address);
+    send(&second, "!");
+    runtime.block_on(becomes("it waits", || handle.snapshot().waiting == 1));
+    sleep(Duration::from_secs(1));
+    drop(first);
+    assert_eq!(next_line(&second).expect("it is served"), "!");
+    let slow = || handle.snapshot().lanes.first().map(|lane| lane.slow_polls);
+    assert_eq!(slow(), Some(0));
+    drop((server, second));
+    runtime.block_on(handle.drain(LONG)).expect("nothing failed");
+}

@@ -21,7 +21,7 @@ pub(crate) struct Attendant {
     driver: Option<AsyncFd<Set>>,
     /// So many it has let in that have not been asked for.
     ahead: usize,
-    /// When its last turn ended, if nobody has asked since.
+    /// When a turn ended that was made in the last call of [`poll_someone`](Self::poll_someone).
     turned: Option<Tick>,
 }
 
@@ -57,23 +57,22 @@ impl Attendant {
 
     /// Lets in who has come, and says whether somebody can be taken: see [`Gate::poll_someone`](crate::gate::Gate).
     ///
-    /// Before each turn `its_turn` is asked when that begins, which may be some time ago. `None`: the clock is asked, and
-    /// nothing is learned of how late the runtime is.
+    /// `turn_came` is when this task was let run, by which it is learned how late the runtime is. Before each turn at the
+    /// desk `its_turn` is asked when that begins, which may be some time ago; `None`: the clock is asked.
     pub(crate) fn poll_someone(
         &mut self,
+        turn_came: Option<Tick>,
         mut its_turn: impl FnMut() -> Option<Tick>,
         cx: &mut Context<'_>,
     ) -> Poll<Doorstep> {
+        self.turned = None;
         for _ in 0..IN_VAIN {
-            let (attended, turn_came) = match self.ahead.checked_sub(1) {
+            let attended = match self.ahead.checked_sub(1) {
                 Some(ahead) => {
                     self.ahead = ahead;
-                    (Attended::Busy, None)
+                    Attended::Busy
                 }
-                None => {
-                    let turn_came = its_turn();
-                    (self.attend(turn_came, cx), turn_came)
-                }
+                None => self.attend(its_turn(), cx),
             };
             match self.desk.poll_someone(turn_came, cx) {
                 // Nobody is there any more from the last turn.
@@ -93,9 +92,10 @@ impl Attendant {
         }
     }
 
-    /// When a turn ended that was made since this was last asked: what ran until then was no service's.
-    pub(crate) fn turned(&mut self) -> Option<Tick> {
-        self.turned.take()
+    /// When a turn ended that was made in the last call of [`poll_someone`](Self::poll_someone): what ran until then was
+    /// no service's.
+    pub(crate) fn turned(&self) -> Option<Tick> {
+        self.turned
     }
 
     /// As many as one turn allows.

@@ -264,7 +264,6 @@ impl Desk {
             }
             listeners.extend(open.iter().rev());
         }
-        let mut has_met = false;
         for index in listeners.drain(..) {
             let met = match self.office.core.life.lets_in() {
                 false => Some(Met::Halt),
@@ -283,10 +282,11 @@ impl Desk {
             if let Some(met) = met {
                 counter.window(index).met = Some(met);
                 self.lock_open().retain(|open| *open != index);
-                has_met = true;
             }
         }
         counter.turn = listeners;
+        // Also what was met before, and nobody has heard.
+        let has_met = counter.windows.iter().any(|window| window.met.is_some());
         drop(counter);
         if turn.accepted > 0 && self.office.filter.is_some() {
             turn.at = Tick::now();

@@ -124,8 +124,9 @@ where
         let core = Arc::clone(&self.core);
         for _ in 0..AT_ONCE {
             // What comes then is no call of the service.
+            let turn_came = stamps.as_ref().map(|stamps| stamps.turn_came);
             let its_turn = || stamps.as_mut().map(Stamps::rest);
-            let doorstep = ready!(self.attendant.poll_someone(its_turn, cx));
+            let doorstep = ready!(self.attendant.poll_someone(turn_came, its_turn, cx));
             if let (Some(stamps), Some(turned)) = (stamps.as_mut(), self.attendant.turned()) {
                 // Nor was what ran in it.
                 stamps.turn_came = turned;

@@ -130,7 +130,7 @@ impl Incoming {
             }
             // Outside a runtime the thread accepts.
             let _no_driver_yet = self.look_for_driver();
-            let doorstep = ready!(self.attendant.poll_someone(|| None, cx));
+            let doorstep = ready!(self.attendant.poll_someone(None, || None, cx));
             if doorstep == Doorstep::End {
                 self.ended = true;
                 progress.made_progress();
