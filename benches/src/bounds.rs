@@ -15,17 +15,16 @@ use std::fmt::Write;
 struct Bound {
     server: &'static str,
     to: &'static str,
-    what: &'static str,
     figure: Figure,
     most: f64,
 }
 
 const fn closed(server: &'static str, to: &'static str, most: f64) -> Bound {
-    Bound { server, to, what: "CPU, closed loop", figure: CPU_CLOSED, most }
+    Bound { server, to, figure: CPU_CLOSED, most }
 }
 
 const fn open(server: &'static str, to: &'static str, most: f64) -> Bound {
-    Bound { server, to, what: "CPU, open loop", figure: CPU_OPEN, most }
+    Bound { server, to, figure: CPU_OPEN, most }
 }
 
 const BOUNDS: &[Bound] = &[
@@ -62,12 +61,12 @@ pub(crate) fn table(figures: &Figures, protections: &[Row]) -> String {
         // Writing to a string does not fail.
         let _ = writeln!(text, "| {promise} | {bound} | {measured} | {holds} |");
     };
-    for Bound { server, to, what, figure, most } in BOUNDS {
+    for Bound { server, to, figure, most } in BOUNDS {
         let (Ok(one), Ok(other)) = (server.parse(), to.parse()) else { continue };
         let Some(ratio) = figures.ratio(one, other, *figure) else { continue };
         let Some(interval) = ratio.interval else { continue };
         let holds = if interval.to <= *most { "yes" } else { "**no**" };
-        let promise = format!("{server} / {to}: {what}");
+        let promise = format!("{server} / {to}: {}", figure.title);
         row(promise, format!("≤ {most:.2}"), format!("{:.3} {interval:.3}", ratio.median), holds);
     }
     for (what, figure) in LATENCIES {

@@ -173,9 +173,11 @@ impl Acceptor {
                 Event::Woken => {}
             }
         }
-        // By a taker that was faster than the listener's own event.
-        if self.desks.iter().filter(|desk| desk.was_roused()).count() > 0 {
-            self.vigil.rouse(now);
+        for desk in &self.desks {
+            // By a taker that was faster than the listener's own event. Asked of each, or it would be found later.
+            if desk.was_roused() {
+                self.vigil.rouse(now);
+            }
         }
         gate.count_turn();
         if let Some(board) = &self.core.board {
